@@ -1,0 +1,1 @@
+"""What sends a permitted call, one a connector kind."""

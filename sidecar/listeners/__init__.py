@@ -1,0 +1,1 @@
+"""Doors: bytes to Call, Outcome to bytes. No decisions."""

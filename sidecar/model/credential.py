@@ -1,0 +1,35 @@
+"""What is injected, by reference."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from sidecar.model.secret import Secret
+
+
+class Reference(Struct, frozen=True):
+    """Where a secret lives: ``vault://path#field``, ``encrypted://id`` or ``env://NAME``."""
+
+    scheme: str
+    locator: str
+    field: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.locator}" + (f"#{self.field}" if self.field else "")
+
+
+class Binding(Struct, frozen=True, kw_only=True):
+    """A configured credential: its reference, and the only places it may be used."""
+
+    id: str
+    reference: Reference
+    hosts: tuple[str, ...]  # host:port, canonical
+    connectors: tuple[str, ...]
+    positions: tuple[str, ...]  # bearer | basic | header | query
+
+
+class Credential(Struct, frozen=True):
+    """A resolved secret with the version that evidence names."""
+
+    secret: Secret
+    version: str

@@ -1,0 +1,96 @@
+"""The durable record of intent and outcome.
+
+A leaf is the stored bytes of one record: deterministic JSON of at most 65,535 bytes, in the field order below.
+The Merkle tree (RFC 6962) is over these bytes. Low-entropy values appear only as HMAC-SHA-256 under the tenant's
+key; what may be shown appears as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+LEAF_VERSION = 1
+LEAF_LIMIT = 65_535
+
+INTENT, OUTCOME, REFUSAL, CHUNK = "intent", "outcome", "refusal", "chunk"
+
+
+class CredentialUse(Struct, frozen=True, omit_defaults=True):
+    """Which credential a call used; never its value."""
+
+    ref: str
+    version: str | None = None
+
+
+class DestinationUse(Struct, frozen=True, omit_defaults=True):
+    """Where a call went: the checked name, and the address that was dialled."""
+
+    host: str
+    port: int
+    ip: str | None = None
+    sni: str | None = None
+    peer: str | None = None
+
+
+class Result(Struct, frozen=True, omit_defaults=True):
+    """What came back. ``hash`` is the HMAC of the scrubbed bytes."""
+
+    status: int | None = None
+    bytes: int = 0
+    hash: str | None = None
+
+
+class Attachment(Struct, frozen=True, omit_defaults=True):
+    """A sealed document stored beside the leaf, outside the tree: the SHA-256 of its ciphertext, and its key."""
+
+    sha256: str
+    key: str
+
+
+class Leaf(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One record. ``time`` and ``timings`` are microseconds (UTC epoch, durations)."""
+
+    v: int
+    kind: str
+    origin: str
+    index: int
+    call_id: str
+    time: int
+    tenant: str
+    principal: str | None = None
+    surface: str = ""
+    action: str | None = None
+    plane: str | None = None
+    connector: str | None = None
+    operation: str | None = None
+    session: str | None = None
+    intent: int | None = None  # index of the intent that an outcome or chunk belongs to
+    input_hash: str | None = None
+    attachment: Attachment | None = None
+    bundle: str | None = None  # revision of the policy that decided
+    decision: bool | None = None
+    code: str | None = None  # of a refusal
+    reasons: tuple[dict[str, str], ...] = ()
+    obligations: dict[str, Any] | None = None
+    destination: DestinationUse | None = None
+    credential: CredentialUse | None = None
+    request_hash: str | None = None
+    idempotency_key: str | None = None
+    result: Result | None = None
+    timings: dict[str, int] | None = None
+    count: int | None = None  # how many messages a counted refusal stands for
+    peer: str | None = None
+
+
+class Receipt(Struct, frozen=True):
+    """A durable record's place: evidence id ``origin/index``."""
+
+    origin: str
+    index: int
+
+    @property
+    def id(self) -> str:
+        """The evidence id, as agents and auditors quote it."""
+        return f"{self.origin}/{self.index}"

@@ -1,0 +1,35 @@
+"""The request that leaves and the answer that returns, as values."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from msgspec import Struct
+
+
+class Destination(Struct, frozen=True):
+    """Where a connection may go: the canonical name, and the addresses that were checked for it."""
+
+    scheme: str  # http | https
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+
+
+class Outbound(NamedTuple):
+    """One request to an upstream. Header names are lower-case; the credential is already among them."""
+
+    method: str
+    target: str  # origin-form: path and query, percent-encoded
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Inbound(NamedTuple):
+    """One answer of an upstream. ``body`` is bytes, or an iterator where the operation streams."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes | AsyncIterator[bytes]
+    peer: str  # the address that answered

@@ -1,0 +1,107 @@
+"""What the inside needs from the outside: Protocols of one to four methods.
+
+Adapters implement them, ``wiring`` chooses, ``pipeline/handle.py`` awaits them. Every port has one contract suite
+under ``tests/contract`` that runs on each of its adapters and on its fake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sidecar.model.credential import Credential, Reference
+from sidecar.model.decision import Permit, Verdict
+from sidecar.model.evidence import Leaf, Receipt
+from sidecar.model.exchange import Destination, Inbound, Outbound
+
+
+class PolicyEngine(Protocol):
+    """Answers ``data.sidecar.authz.decision`` for one input document (JSON bytes).
+
+    Raises ``Unavailable("policy_unavailable")`` when there is no policy, it fails or it does not answer in time.
+    """
+
+    @property
+    def revision(self) -> str | None:
+        """SHA-256 over the loaded policy and data, as ``sha256:<hex>``; None before the first load."""
+
+    async def evaluate(self, document: bytes) -> Verdict:
+        """Decide one input."""
+
+    async def evaluate_all(self, documents: Sequence[bytes]) -> list[Verdict]:
+        """Decide many inputs by one revision, away from the event loop."""
+
+
+class CredentialSource(Protocol):
+    """Resolves references of one scheme. Raises ``Unavailable("credential_unavailable")``."""
+
+    async def resolve(self, reference: Reference) -> Credential:
+        """The secret and its version."""
+
+
+class Caller(Protocol):
+    """Sends one request to one checked destination. Raises ``UpstreamFailure``.
+
+    ``permit`` is the proof that policy allowed it; its obligations bound time and bytes.
+    """
+
+    async def call(self, permit: Permit, connector: str, destination: Destination, request: Outbound) -> Inbound:
+        """One request, one answer. The answer's body is bytes, or an iterator for a streaming operation."""
+
+
+class Resolver(Protocol):
+    """Looks a host name up. Raises ``Unavailable("destination_forbidden")`` when the lookup fails (A29)."""
+
+    async def resolve(self, name: str) -> tuple[str, ...]:
+        """Every address of the name, in the order given; one lookup a call (A25)."""
+
+
+class EvidenceLog(Protocol):
+    """Makes records durable. Raises ``Unavailable("evidence_unavailable")``."""
+
+    @property
+    def origin(self) -> str:
+        """The name of this log; the first half of every evidence id."""
+
+    def writable(self) -> bool:
+        """Whether a new intent would be accepted now."""
+
+    async def append(self, leaf: Leaf, document: bytes | None = None) -> Receipt:
+        """Return once ``leaf`` (its origin, index and time set by the log) and its sealed document are durable."""
+
+    def digest(self, data: bytes) -> str:
+        """HMAC-SHA-256 under the tenant's key, hex: for values that must not be guessed from their hash."""
+
+
+class EvidenceReader(Protocol):
+    """Reads records back."""
+
+    async def read(self, index: int) -> Leaf | None:
+        """One record, or None where there is none."""
+
+    async def recent(self, principal: str | None, limit: int, before: int | None) -> tuple[list[Leaf], int | None]:
+        """Newest first, only ``principal``'s own unless None; and the ``before`` of the next page, or None."""
+
+
+class Counter(Protocol):
+    """Takes from a rate. Embedded: in process; shared: a server-side script."""
+
+    async def take(self, key: str, per_second: float, burst: int) -> float | None:
+        """None when taken; otherwise the seconds to wait (GCRA)."""
+
+
+class Observer(Protocol):
+    """Is told what happened; never fails, never blocks, never sees a secret."""
+
+    def observe(self, event: str, fields: dict[str, Any]) -> None:
+        """One event with a fixed name and fixed field names."""
+
+
+class Clock(Protocol):
+    """Time, so that tests can hold it."""
+
+    def now(self) -> int:
+        """Microseconds since the epoch, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back (L05)."""
