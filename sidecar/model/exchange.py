@@ -18,12 +18,18 @@ class Destination(Struct, frozen=True):
 
 
 class Outbound(NamedTuple):
-    """One request to an upstream. Header names are lower-case; the credential is already among them."""
+    """One request to an upstream. Header names are lower-case; the credential is already among them.
+
+    The operation's bounds travel with it; the permit's obligations can only make them smaller.
+    """
 
     method: str
     target: str  # origin-form: path and query, percent-encoded
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    max_bytes: int = 1 << 20  # of the answer's body
+    stream: bool = False  # hand the answer's body over while it arrives
+    timeout: float | None = None  # seconds for the whole exchange; None: the connector's
 
 
 class Inbound(NamedTuple):
