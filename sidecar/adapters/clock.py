@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 
@@ -17,3 +18,7 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds that never go back."""
         return time.monotonic()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, letting other calls go on."""
+        await asyncio.sleep(seconds)

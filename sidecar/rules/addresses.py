@@ -1,204 +1,193 @@
-"""Which addresses may be dialled: our own table, because the common ones are wrong for this purpose.
+"""The check of looked-up addresses before one is dialled, and the grants that widen it.
 
-Python's ``ipaddress.is_global`` is True for 64:ff9b::7f00:1, 2002:7f00:1::1, ::127.0.0.1, 168.63.129.16 and
-224.0.0.1, and ``is_private`` misses 100.64.0.0/10. The table follows the IANA special-purpose registries (RFC 6890
-and its updates) plus the metadata services of the clouds; of IPv6 only 2000::/3 is public. The most specific row
-decides.
-
-``public``    may be dialled.
-``loopback``  and ``private`` only where the configuration grants them to exactly this name and port (A28).
-``special``   never: not a place where a service lives, or a way around this table (NAT64, 6to4, Teredo).
-``metadata``  never, even if granted: it hands out the machine's own credentials (A19, A20, S01).
+A grant is for exactly one name and port, and only for loopback and private networks. It never covers a public
+network, a metadata address or a port of our own: a configuration that asks for one is refused when it is read, and
+the check would refuse it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Final, NamedTuple, NoReturn
 
-from sidecar.errors import Reason, Refused
+from sidecar.config.sections import DestinationSection
+from sidecar.errors import Misconfigured, Reason, Refused
+from sidecar.rules.hosts import canonical_host, is_ip_literal
+from sidecar.rules.networks import GRANTABLE, LOOPBACK, PUBLIC, Judged, find, judge
 
-PUBLIC: Final = "public"
-LOOPBACK: Final = "loopback"
-PRIVATE: Final = "private"
-SPECIAL: Final = "special"
-METADATA: Final = "metadata"
-GRANTABLE: Final = (LOOPBACK, PRIVATE)
-
-_ROWS: Final = (
-    ("0.0.0.0/0", PUBLIC, "a public address"),
-    ("0.0.0.0/8", SPECIAL, "an address of this host on this network (RFC 791)"),
-    ("10.0.0.0/8", PRIVATE, "a private network address (RFC 1918)"),
-    ("100.64.0.0/10", PRIVATE, "a shared address (RFC 6598)"),
-    ("100.100.100.200/32", METADATA, "a metadata service"),  # Alibaba Cloud
-    ("127.0.0.0/8", LOOPBACK, "a loopback address (RFC 1122)"),
-    ("168.63.129.16/32", METADATA, "a metadata service"),  # Azure's host channel, a public-looking address
-    ("169.254.0.0/16", METADATA, "a link-local address (RFC 3927), where metadata services live"),
-    ("172.16.0.0/12", PRIVATE, "a private network address (RFC 1918)"),
-    ("192.0.0.0/24", SPECIAL, "a protocol assignment (RFC 6890)"),
-    ("192.0.0.192/32", METADATA, "a metadata service"),  # Oracle Cloud, older
-    ("192.0.2.0/24", SPECIAL, "a documentation address (RFC 5737)"),
-    ("192.31.196.0/24", SPECIAL, "an AS112 sink (RFC 7535)"),
-    ("192.52.193.0/24", SPECIAL, "a multicast tunnel relay (RFC 7450)"),
-    ("192.88.99.0/24", SPECIAL, "a 6to4 relay (RFC 7526)"),
-    ("192.168.0.0/16", PRIVATE, "a private network address (RFC 1918)"),
-    ("192.175.48.0/24", SPECIAL, "an AS112 sink (RFC 7534)"),
-    ("198.18.0.0/15", SPECIAL, "a benchmarking address (RFC 2544)"),
-    ("198.51.100.0/24", SPECIAL, "a documentation address (RFC 5737)"),
-    ("203.0.113.0/24", SPECIAL, "a documentation address (RFC 5737)"),
-    ("224.0.0.0/4", SPECIAL, "a multicast address (RFC 5771)"),
-    ("240.0.0.0/4", SPECIAL, "a reserved address (RFC 1112)"),
-    ("::/0", SPECIAL, "not a global unicast address (RFC 4291)"),  # ::, ::/96, 64:ff9b::/96, 5f00::/16, fec0::/10 ...
-    ("::1/128", LOOPBACK, "a loopback address (RFC 4291)"),
-    ("2000::/3", PUBLIC, "a public address"),
-    ("2001::/23", SPECIAL, "a protocol assignment, Teredo among them (RFC 2928, RFC 4380)"),
-    ("2001:db8::/32", SPECIAL, "a documentation address (RFC 3849)"),
-    ("2002::/16", SPECIAL, "a 6to4 address, which hides an IPv4 address (RFC 3056)"),
-    ("2620:4f:8000::/48", SPECIAL, "an AS112 sink (RFC 7534)"),
-    ("3ffe::/16", SPECIAL, "a returned test network (RFC 3701)"),
-    ("3fff::/20", SPECIAL, "a documentation address (RFC 9637)"),
-    ("fc00::/7", PRIVATE, "a unique local address (RFC 4193)"),
-    ("fd00:42::42/128", METADATA, "a metadata service"),  # Scaleway
-    ("fd00:c1::a9fe:a9fe/128", METADATA, "a metadata service"),  # Oracle Cloud
-    ("fd00:ec2::/32", METADATA, "a metadata service"),  # AWS: ::254 the instance's, ::23 the pod's
-    ("fd20:ce::254/128", METADATA, "a metadata service"),  # Google Cloud
-    ("fe80::/10", METADATA, "a link-local address (RFC 4291)"),
-    ("ff00::/8", SPECIAL, "a multicast address (RFC 4291)"),
-)
-
-_ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, never bound
-
-
-class Row(NamedTuple):
-    """A network as its first and last number, and what the table says of it."""
-
-    first: int
-    last: int
-    kind: str
-    reason: str
-
-
-def _rows(version: int) -> tuple[Row, ...]:
-    """The table of one IP version, the most specific row first."""
-    networks = [(ip_network(text), kind, reason) for text, kind, reason in _ROWS]
-    mine = sorted((row for row in networks if row[0].version == version), key=lambda row: -row[0].prefixlen)
-    return tuple(Row(int(net[0]), int(net[-1]), kind, reason) for net, kind, reason in mine)
-
-
-_TABLE: Final = {4: _rows(4), 6: _rows(6)}
-
-
-class Judged(NamedTuple):
-    """One address: its canonical text, and what the table says of it."""
-
-    address: str
-    version: int
-    number: int
-    kind: str
-    reason: str
-
-
-def find(version: int, first: int, last: int) -> Row:
-    """The most specific row that holds a whole network."""
-    return next(row for row in _TABLE[version] if row.first <= first and last <= row.last)
-
-
-@lru_cache(maxsize=8192)
-def judge(address: str) -> Judged:
-    """What the table says of one address. An IPv4-mapped address is judged, and dialled, as its IPv4 address (A11).
-
-    Raises ``ValueError`` when the text is not an IP address without a zone.
-    """
-    parsed: IPv4Address | IPv6Address = ip_address(address)
-    if parsed.version == 6:
-        if parsed.scope_id is not None:
-            raise ValueError("an address with a zone")
-        parsed = parsed.ipv4_mapped or parsed
-    number = int(parsed)
-    row = find(parsed.version, number, number)
-    return Judged(str(parsed), parsed.version, number, row.kind, row.reason)
+_UNSPECIFIED: Final = frozenset({str(IPv4Address(0)), str(IPv6Address(0))})
+_MAPPED: Final = 0xFFFF  # the upper bits of ::ffff:0:0/96
 
 
 class Range(NamedTuple):
-    """A granted network as numbers."""
+    """A granted network as its first and last number."""
 
     version: int
     first: int
     last: int
 
 
-class Grants:
-    """Which (name, port) may reach which loopback or private networks; hashed by identity, never changed."""
+class Grant(NamedTuple):
+    """The loopback and private networks that one name and port may reach."""
 
-    __slots__ = ("_ranges",)
+    ranges: tuple[Range, ...]
 
-    def __init__(self, ranges: Mapping[tuple[str, int], tuple[Range, ...]]) -> None:
-        self._ranges = dict(ranges)
-
-    def permit(self, host: str, port: int, judged: Judged) -> bool:
-        """Whether this name and port may reach this loopback or private address."""
-        ranges = self._ranges.get((host, port), ())
-        return any(r.version == judged.version and r.first <= judged.number <= r.last for r in ranges)
+    def covers(self, judged: Judged) -> bool:
+        """Whether this address is in one of the networks."""
+        return any(r.version == judged.version and r.first <= judged.number <= r.last for r in self.ranges)
 
 
-NO_GRANTS: Final = Grants({})
+Grants = Mapping[tuple[str, int], Grant]
+Own = frozenset[tuple[str, int]]  # (address, port) of our own doors and of the parts beside us
+NO_GRANT: Final = Grant(())
 
 
-def _forbid(host: str, code: str, why: str) -> NoReturn:
-    raise Refused("destination_forbidden", f"{host} may not be reached: {why}.", (Reason(code, why),))
+def _network(where: str, text: str) -> Range:
+    try:
+        network = ip_network(text)
+    except ValueError:
+        raise Misconfigured(f"{where}: {text!r} is not a network such as 10.0.0.0/8 (no host bits set)") from None
+    first, last = int(network[0]), int(network[-1])
+    row = find(network.version, first, last)
+    if row.kind not in GRANTABLE:
+        hint = "; write it as an IPv4 network" if network.version == 6 and first >> 32 == _MAPPED else ""
+        raise Misconfigured(f"{where}: {text} is {row.reason}; only loopback and private networks are granted{hint}")
+    return Range(network.version, first, last)
 
 
-def is_localhost(host: str) -> bool:
-    """Whether a canonical host is a loopback name (RFC 6761 section 6.3)."""
+def _name(where: str, section: DestinationSection) -> str:
+    try:
+        return canonical_host(section.name)
+    except Refused as refused:
+        raise Misconfigured(f"{where}.name: {refused.detail}") from None
+
+
+def compile_grants(destinations: Mapping[str, DestinationSection]) -> dict[tuple[str, int], Grant]:
+    """The grants of the configuration by canonical name and port.
+
+    Raises ``Misconfigured`` for a bad name, a network that cannot be granted (public ones and metadata included), or
+    a (name, port) that is granted twice.
+    """
+    grants: dict[tuple[str, int], Grant] = {}
+    for key, section in destinations.items():
+        where = f"destinations.{key}"
+        name = _name(where, section)
+        if (name, section.port) in grants:
+            raise Misconfigured(f"{where}: {name}:{section.port} is granted twice")
+        grants[name, section.port] = Grant(tuple(_network(f"{where}.networks", text) for text in section.networks))
+    return grants
+
+
+def static_addresses(destinations: Mapping[str, DestinationSection]) -> dict[str, tuple[str, ...]]:
+    """The addresses that the configuration fixes, by canonical name: they are used instead of a lookup.
+
+    Raises ``Misconfigured`` when one is not an address or is outside its destination's networks, and when one name
+    has two different sets (a name is looked up without its port).
+    """
+    fixed: dict[str, tuple[str, ...]] = {}
+    for key, section in destinations.items():
+        if not section.addresses:
+            continue
+        where = f"destinations.{key}"
+        name = _name(where, section)
+        grant = Grant(tuple(_network(f"{where}.networks", text) for text in section.networks))
+        addresses = tuple(_fixed(f"{where}.addresses", text, grant) for text in section.addresses)
+        if fixed.setdefault(name, addresses) != addresses:
+            raise Misconfigured(f"{where}.addresses: another destination gives {name} other addresses")
+    return fixed
+
+
+def _fixed(where: str, text: str, grant: Grant) -> str:
+    try:
+        judged = judge(text)
+    except ValueError:
+        raise Misconfigured(f"{where}: {text!r} is not an IP address") from None
+    if judged.kind not in GRANTABLE or not grant.covers(judged):
+        raise Misconfigured(f"{where}: {text} is outside the networks of its destination")
+    return judged.address
+
+
+def own_addresses(doors: Iterable[tuple[str, int]]) -> Own:
+    """``own`` of ``check_addresses`` from (host, port) pairs; ``localhost`` stands for both loopbacks.
+
+    Raises ``Misconfigured`` for another name: look it up first, for names cannot be compared with addresses.
+    """
+    own: set[tuple[str, int]] = set()
+    for host, port in doors:
+        if _is_localhost(host):
+            own |= {("127.0.0.1", port), ("::1", port)}
+        elif is_ip_literal(host):
+            own.add((judge(host).address, port))
+        else:
+            raise Misconfigured(f"{host}:{port}: give an IP address, so that it can be kept from being dialled")
+    return frozenset(own)
+
+
+def _is_localhost(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost")
 
 
-def _is_own(judged: Judged, port: int, own: frozenset[tuple[str, int]]) -> bool:
-    """A door on an unspecified address is reached through every granted one, a loopback door through all of 127/8."""
+def _is_own(judged: Judged, port: int, own: Own) -> bool:
+    """A door on an unspecified address is behind every granted one, a loopback door behind all of 127.0.0.0/8."""
     if (judged.address, port) in own:
         return True
-    if judged.kind not in GRANTABLE:
+    if judged.kind == PUBLIC:
         return False
     doors = [address for address, door in own if door == port]
     loopback = judged.kind == LOOPBACK
-    return any(a in _ANY or (loopback and judge(a).kind == LOOPBACK) for a in doors)
+    return any(door in _UNSPECIFIED or (loopback and judge(door).kind == LOOPBACK) for door in doors)
+
+
+class _Found(NamedTuple):
+    addresses: tuple[str, ...]
+    judged: tuple[Judged, ...]
 
 
 @lru_cache(maxsize=4096)
+def _judge_all(addresses: tuple[str, ...]) -> _Found:
+    judged = tuple(dict.fromkeys(judge(address) for address in addresses))
+    return _Found(tuple(one.address for one in judged), judged)
+
+
 def check_addresses(
     host: str,
     port: int,
     addresses: tuple[str, ...],
-    grants: Grants = NO_GRANTS,
-    own: frozenset[tuple[str, int]] = frozenset(),
+    grants: Grants,
+    own: Own = frozenset(),
 ) -> tuple[str, ...]:
-    """The canonical addresses to dial for a canonical ``host``, or ``Refused("destination_forbidden")``.
+    """The canonical addresses to dial for a canonical ``host``. Raises ``Refused("destination_forbidden")``.
 
-    Every address must pass, for whoever controls the name chooses which one is dialled (A26). ``own`` holds the
-    (address, port) pairs of our own doors, OPA's and the vault's: never dialled, granted or not (A24, S04). The
-    refusal says which kind of address stood in the way, never the address.
+    Every address must pass, for whoever controls the name chooses which one is dialled (A26). ``own`` is never
+    dialled, granted or not (A24, S04). The refusal says which kind of address stood in the way, never the address.
     """
-    if not addresses:
+    try:
+        found = _judge_all(addresses)
+    except ValueError:
+        _forbid(host, "address_invalid", "one of its addresses is not one that can be dialled")
+    if not found.addresses:
         _forbid(host, "no_address", "the name has no address")
-    checked: dict[str, None] = {}
-    for address in addresses:
-        try:
-            judged = judge(address)
-        except ValueError:
-            _forbid(host, "address_invalid", "one of its addresses is not one that can be dialled")
-        if judged.kind in (SPECIAL, METADATA):
-            _forbid(host, f"address_{judged.kind}", f"one of its addresses is {judged.reason}")
-        if _is_own(judged, port, own):
-            _forbid(host, "address_own", "it is one of the sidecar's own ports, or of the parts beside it")
-        if judged.kind != PUBLIC and not grants.permit(host, port, judged):
-            _forbid(
-                host,
-                f"address_{judged.kind}",
-                f"one of its addresses is {judged.reason} and no destination grants it",
-            )
-        if is_localhost(host) and judged.kind != LOOPBACK:
+    localhost = _is_localhost(host)
+    for judged in found.judged:
+        kind = judged.kind
+        if kind != PUBLIC:
+            _check_granted(host, port, judged, grants)
+        if localhost and kind != LOOPBACK:
             _forbid(host, "address_localhost", "a localhost name has only loopback addresses (RFC 6761)")
-        checked[judged.address] = None
-    return tuple(checked)
+        if _is_own(judged, port, own):
+            _forbid(host, "address_own", "it is a port of the sidecar, or of a part beside it")
+    return found.addresses
+
+
+def _check_granted(host: str, port: int, judged: Judged, grants: Grants) -> None:
+    code = f"address_{judged.kind}"
+    if judged.kind not in GRANTABLE:
+        _forbid(host, code, f"one of its addresses is {judged.reason}")
+    if not grants.get((host, port), NO_GRANT).covers(judged):
+        _forbid(host, code, f"one of its addresses is {judged.reason}, which no destination grants it")
+
+
+def _forbid(host: str, code: str, why: str) -> NoReturn:
+    raise Refused("destination_forbidden", f"{host} may not be reached: {why}.", (Reason(code, why),))

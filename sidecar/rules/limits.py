@@ -5,7 +5,7 @@ The breaker, a table of (state, what happened) -> next state; what is not in it 
 =========== ============ ===========
 state       happening    next state
 =========== ============ ===========
-closed      tripped      open        the last of ``failures`` failures in a row
+closed      tripped      open        one failure too many in a row
 open        rested       half_open   ``open_seconds`` have passed; one call goes out as the probe
 half_open   succeeded    closed      the probe came back
 half_open   failed       open        it did not
@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.config.sections import Rate
+from sidecar.config.sections import Retry
+from sidecar.errors import UpstreamFailure
 
 CLOSED: Final = "closed"
 OPEN: Final = "open"
@@ -32,19 +33,6 @@ TRANSITIONS: Final = {
     (HALF_OPEN, "failed"): OPEN,
     (HALF_OPEN, "rested"): HALF_OPEN,
 }
-
-# RFC 9110 section 9.2.2; TRACE is idempotent too, but never sent.
-IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-
-# Answers by which a gateway says that the service behind it is not there.
-FAILING_STATUSES: Final = frozenset({502, 503, 504})
-
-_SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
-
-
-def per_second(rate: Rate) -> float:
-    """A configured rate in requests per second."""
-    return rate.requests / _SECONDS[rate.per]
 
 
 def gcra(tat: float, now: float, rate: float, burst: int) -> tuple[float, float | None]:
@@ -64,84 +52,69 @@ def gcra(tat: float, now: float, rate: float, burst: int) -> tuple[float, float 
 
 
 class Breaker:
-    """The circuit breaker of one connector.
+    """The circuit breaker of one connector. The bounds are handed in, so that a reload changes them in place.
 
-    ``admit`` gives a ticket; exactly one of ``succeeded``, ``failed`` and ``released`` takes it back. A ticket of an
-    earlier state changes nothing: a call that began before the circuit opened does not decide about the probe.
+    Every call that ``admits`` let through ends in ``succeeded``, ``failed`` or ``released``. A probe that ends in
+    none of them blocks the circuit for ``open_seconds`` only.
     """
 
-    __slots__ = ("_failures", "_in_a_row", "_open_seconds", "_since", "_ticket", "state")
+    __slots__ = ("_in_a_row", "_since", "state")
 
-    def __init__(self, failures: int, open_seconds: float) -> None:
-        self._failures = failures
-        self._open_seconds = open_seconds
+    def __init__(self) -> None:
         self._in_a_row = 0
         self._since = 0.0
-        self._ticket = 0
         self.state = CLOSED
 
-    def _move(self, happening: str, now: float) -> None:
-        self.state = TRANSITIONS[self.state, happening]
-        self._since = now
+    def _happen(self, happening: str, now: float) -> None:
+        after = TRANSITIONS.get((self.state, happening))
+        if after is not None:
+            self.state = after
+            self._since = now
+            self._in_a_row = 0
+
+    def admits(self, now: float, open_seconds: float) -> bool:
+        """Whether a call may go out; True once, for the probe, when the circuit has rested."""
+        if self.state is CLOSED:
+            return True
+        if now - self._since < open_seconds:
+            return False
+        self._happen("rested", now)
+        return True
+
+    def wait(self, now: float, open_seconds: float) -> float:
+        """Seconds until a probe may go out; 0.0 while closed."""
+        return 0.0 if self.state is CLOSED else max(0.0, self._since + open_seconds - now)
+
+    def succeeded(self) -> None:
+        """The upstream answered."""
         self._in_a_row = 0
-        self._ticket += 1
+        self._happen("succeeded", self._since)
 
-    def admit(self, now: float) -> int | None:
-        """A ticket for one call, or None while the circuit is open or its probe is out."""
-        if self.state is not CLOSED:
-            if now - self._since < self._open_seconds:
-                return None
-            self._move("rested", now)
-        return self._ticket
-
-    def retry_after(self, now: float) -> float:
-        """Seconds until the next probe may go out; 0.0 while closed."""
-        return 0.0 if self.state is CLOSED else max(0.0, self._since + self._open_seconds - now)
-
-    def succeeded(self, ticket: int, now: float) -> None:
-        """The call of this ticket was answered."""
-        if ticket != self._ticket:
-            return
-        self._in_a_row = 0
-        if self.state is HALF_OPEN:
-            self._move("succeeded", now)
-
-    def failed(self, ticket: int, now: float) -> None:
-        """The call of this ticket failed for a reason that lies with the upstream."""
-        if ticket != self._ticket:
-            return
+    def failed(self, now: float, failures: int) -> None:
+        """A call failed for a reason that lies with the upstream. ``failures`` in a row open the circuit."""
         self._in_a_row += 1
-        if self.state is HALF_OPEN:
-            self._move("failed", now)
-        elif self._in_a_row >= self._failures:
-            self._move("tripped", now)
+        self._happen("failed", now)
+        if self._in_a_row >= failures:
+            self._happen("tripped", now)
 
-    def released(self, ticket: int) -> None:
-        """The call of this ticket says nothing about the upstream (cancelled, refused by us): probe again at once."""
-        if ticket == self._ticket and self.state is HALF_OPEN:
+    def released(self) -> None:
+        """A call ended without a word about the upstream (cancelled, refused by us): the next may be the probe."""
+        if self.state is HALF_OPEN:
             self._since = float("-inf")
 
 
-def is_idempotent(method: str, declared: bool | None = None) -> bool:
-    """Whether a request may reach the upstream twice; what an operation declares goes before its method."""
-    return method in IDEMPOTENT if declared is None else declared
+def retry_pause(
+    retry: Retry, attempt: int, failure: UpstreamFailure, idempotent: bool, chance: float
+) -> float | None:
+    """Seconds to pause before trying again after failed try ``attempt`` (from 1), or None where that must not be.
 
-
-def may_retry(method: str, attempt: int, attempts: int, *, sent: bool, declared: bool | None = None) -> bool:
-    """Whether try number ``attempt`` (from 1), which failed, may be followed by another.
-
-    A request of which no byte can have reached the upstream may always be sent again; any other only where it is
-    idempotent (RFC 9110 section 9.2.2).
-    """
-    return attempt < attempts and (not sent or is_idempotent(method, declared))
-
-
-def backoff(attempt: int, first: float, chance: float) -> float:
-    """Seconds to pause after failed try ``attempt`` (from 1): full jitter under a bound that doubles each time.
-
+    A request of which no byte can have reached the upstream may always be sent again, any other only where it is
+    idempotent (RFC 9110 section 9.2.2). The pause has full jitter under a bound that doubles with each try;
     ``chance`` is a random number in [0, 1), handed in.
     """
-    return chance * first * (1 << (attempt - 1))
+    if attempt >= retry.attempts or (failure.sent and not idempotent):
+        return None
+    return chance * retry.backoff_seconds * float(1 << (attempt - 1))
 
 
 class RetryBudget:
