@@ -1,9 +1,9 @@
 """Host names looked up by the system's own resolver.
 
-One ``getaddrinfo`` for each name at a time, on a thread of its own: callers that ask for the same name meanwhile share
-it, and a thread that hangs in the resolver ends with the process instead of holding it up. An answer is kept for a
-few seconds, because a lookup costs more than the rest of a call; whoever asks checks the addresses on every call, and
-dials what was checked (A25), so a kept answer is never less safe than a new one. Failures are not kept.
+One ``getaddrinfo`` for each name at a time, on a thread of its own: callers that ask for the same name meanwhile
+share it, and a thread that hangs in the resolver ends with the process instead of holding it up. An answer is kept
+for a few seconds, because a lookup costs more than the rest of a call; whoever asks checks the addresses on every
+call, and dials what was checked (A25), so a kept answer is never less safe than a new one. Failures are not kept.
 """
 
 from __future__ import annotations
@@ -89,14 +89,17 @@ class SystemResolver:
         if len(self._flights) >= _LOOKUPS:
             raise _failed(name)
         loop = asyncio.get_running_loop()
-        flight = self._flights[name] = loop.create_future()
-        threading.Thread(target=self._look_up, args=(name, loop), name="lookup", daemon=True).start()
+        try:
+            threading.Thread(target=self._look_up, args=(name, loop), name="lookup", daemon=True).start()
+        except RuntimeError:
+            raise _failed(name) from None  # the machine gives no more threads
+        flight = self._flights[name] = loop.create_future()  # _land runs on this loop, so not before this line
         return flight
 
     def _look_up(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         try:
             addresses = self._lookup(name)
-        except (OSError, UnicodeError):  # the latter from the codec that getaddrinfo puts names through
+        except Exception:  # a name that cannot be looked up for whatever reason is refused; a lost one would hang
             addresses = ()
         try:
             loop.call_soon_threadsafe(self._land, name, addresses)
