@@ -25,6 +25,10 @@ class PolicyEngine(Protocol):
     def revision(self) -> str | None:
         """SHA-256 over the loaded policy and data, as ``sha256:<hex>``; None before the first load."""
 
+    @property
+    def reads_destination(self) -> bool:
+        """Whether the decision depends on ``input.destination``: then it is asked again after resolving."""
+
     async def evaluate(self, document: bytes) -> Verdict:
         """Decide one input."""
 
@@ -105,3 +109,6 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that never go back (L05)."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait."""

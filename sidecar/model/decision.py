@@ -6,11 +6,12 @@ what they say. The JSON Schemas in ``schemas/`` are generated from these classes
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 INPUT_VERSION = 1
+Positive = Annotated[int, Meta(ge=1, le=1 << 53)]
 
 
 class PrincipalFacts(Struct, frozen=True):
@@ -111,9 +112,9 @@ class Obligations(Struct, frozen=True, forbid_unknown_fields=True):
     """What the sidecar must do when it allows. An obligation that is not one of these is a deny."""
 
     mask: tuple[str, ...] = ()  # JSON Pointers (RFC 6901) of answer values to mask; * matches any member
-    max_rows: int | None = None
-    max_bytes: int | None = None  # answer bytes
-    timeout_ms: int | None = None
+    max_rows: Positive | None = None
+    max_bytes: Positive | None = None  # answer bytes
+    timeout_ms: Positive | None = None
     require_approval: bool = False
     record_bodies: bool = False
 

@@ -76,7 +76,6 @@ class Leaf(Struct, frozen=True, kw_only=True, omit_defaults=True):
     obligations: dict[str, Any] | None = None
     destination: DestinationUse | None = None
     credential: CredentialUse | None = None
-    request_hash: str | None = None
     idempotency_key: str | None = None
     result: Result | None = None
     timings: dict[str, int] | None = None

@@ -1,0 +1,71 @@
+"""Routes and their guards. A route without a guard refuses to start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Generic, NamedTuple, TypeVar
+
+from sidecar.errors import Misconfigured, Refused
+
+Handler = TypeVar("Handler")
+
+PUBLIC = "public"  # probes and metrics: no tenant data
+AGENT = "agent"  # a principal of the tenant, by API key
+LOCAL_ADMIN = "local admin"  # whoever may open the 0600 admin socket
+
+_GUARDS = frozenset({PUBLIC, AGENT, LOCAL_ADMIN})
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+class Route(NamedTuple, Generic[Handler]):
+    """``pattern`` is a path with ``{name}`` for one segment; ``guard`` says who may enter."""
+
+    method: str
+    pattern: str
+    guard: str
+    handler: Handler
+
+
+class Found(NamedTuple, Generic[Handler]):
+    """A route that matched, with its path's values."""
+
+    handler: Handler
+    values: dict[str, str]
+
+
+class Routes(Generic[Handler]):
+    """Finds the route of a request."""
+
+    def __init__(self, routes: Iterable[Route[Handler]]) -> None:
+        self._fixed: dict[tuple[str, str], Found[Handler]] = {}
+        self._patterns: list[tuple[re.Pattern[str], Route[Handler]]] = []
+        for route in routes:
+            if route.guard not in _GUARDS:
+                raise Misconfigured(f"the route {route.method} {route.pattern} declares no guard")
+            if _PLACE.search(route.pattern):
+                self._patterns.append((_compile(route.pattern), route))
+            else:
+                self._fixed[route.method, route.pattern] = Found(route.handler, {})
+
+    def find(self, method: str, path: str) -> Found[Handler]:
+        """Raises ``Refused("not_found")``, or ``Refused("method_not_allowed")`` where another method would do."""
+        fixed = self._fixed.get((method, path))
+        if fixed is not None:
+            return fixed
+        allowed = {known for known, at in self._fixed if at == path}
+        for pattern, route in self._patterns:
+            if match := pattern.fullmatch(path):
+                if route.method == method:
+                    return Found(route.handler, match.groupdict())
+                allowed.add(route.method)
+        if allowed:
+            raise Refused("method_not_allowed", f"This route takes {', '.join(sorted(allowed))}.")
+        raise Refused("not_found", "There is no such route; the README lists them.")
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    pieces = _PLACE.split(pattern)
+    return re.compile(
+        "".join(f"(?P<{piece}>[^/]+)" if at % 2 else re.escape(piece) for at, piece in enumerate(pieces))
+    )

@@ -1,0 +1,40 @@
+"""The outbound request, built from the template alone: no header of the agent's ever reaches the upstream (INV-2)."""
+
+from __future__ import annotations
+
+from sidecar.errors import Refused
+from sidecar.model.call import Call
+from sidecar.model.decision import Permit
+from sidecar.model.exchange import Outbound
+from sidecar.pipeline.select import Target
+from sidecar.rules.templates import Rendered
+
+_IDENTITY = (b"accept-encoding", b"identity")  # an encoded answer could not be scrubbed
+_ACCEPT_ANY = (b"accept", b"*/*")
+_AGENT = (b"user-agent", b"policy-sidecar")
+
+
+def compose(call: Call, target: Target, rendered: Rendered, permit: Permit) -> Outbound:
+    """The request without its credential. Raises ``Refused("invalid_payload")`` for an unsendable idempotency key."""
+    connector, operation = target.connector, target.operation
+    headers = [(b"host", connector.authority), _AGENT, _IDENTITY, *rendered.headers]
+    if not any(name == b"accept" for name, _ in rendered.headers):
+        headers.append(_ACCEPT_ANY)
+    if call.idempotency_key is not None and operation.idempotency_header is not None:
+        headers.append((operation.idempotency_header, _visible(call.idempotency_key)))
+    limits = permit.obligations
+    return Outbound(
+        method=operation.method,
+        target=f"{rendered.path}?{rendered.query}" if rendered.query else rendered.path,
+        headers=headers,
+        body=rendered.body,
+        max_bytes=operation.max_bytes if limits.max_bytes is None else min(operation.max_bytes, limits.max_bytes),
+        stream=operation.stream,
+        timeout=limits.timeout_ms / 1000 if limits.timeout_ms is not None else None,
+    )
+
+
+def _visible(text: str) -> bytes:
+    if not text.isascii() or not text.isprintable() or not text.strip():
+        raise Refused("invalid_payload", "idempotency_key must be visible ASCII.")
+    return text.encode("ascii")

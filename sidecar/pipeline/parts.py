@@ -1,0 +1,40 @@
+"""What the path works with: the ports, the catalogue of the moment and the live state of each connector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sidecar.pipeline.flood import Flood
+from sidecar.pipeline.traffic import Traffic
+from sidecar.ports import (
+    Caller,
+    Clock,
+    Counter,
+    CredentialSource,
+    EvidenceLog,
+    EvidenceReader,
+    Observer,
+    PolicyEngine,
+    Resolver,
+)
+from sidecar.rules.catalogue import Catalogue
+
+
+@dataclass(slots=True)
+class Parts:
+    """Built once by ``wiring``. Only ``catalogue`` is ever replaced (reload); a call reads it once, at its start."""
+
+    catalogue: Catalogue
+    engine: PolicyEngine
+    credentials: CredentialSource
+    caller: Caller
+    resolver: Resolver
+    evidence: EvidenceLog
+    reader: EvidenceReader
+    counter: Counter
+    observer: Observer
+    clock: Clock
+    own_ports: frozenset[tuple[str, int]]  # where we listen: never a destination (A24)
+    flood: Flood = field(default_factory=Flood)
+    traffic: dict[str, Traffic] = field(default_factory=dict)
+    in_flight: int = 0

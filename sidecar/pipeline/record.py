@@ -1,0 +1,174 @@
+"""The trail of a call, and the leaves made from it.
+
+A trail collects what is known as the path goes on, so that a refusal at any step is recorded with all that was known
+then. It never holds a secret.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+
+from sidecar.errors import SidecarError
+from sidecar.model.call import Call
+from sidecar.model.decision import Decision
+from sidecar.model.evidence import (
+    CHUNK,
+    INTENT,
+    LEAF_VERSION,
+    OUTCOME,
+    REFUSAL,
+    CredentialUse,
+    DestinationUse,
+    Leaf,
+    Result,
+)
+from sidecar.model.principal import Principal
+from sidecar.pipeline.select import Target
+from sidecar.pipeline.traffic import Traffic
+
+_MICROSECONDS = 1_000_000
+
+
+class Trail:
+    """What is known of one call so far. Times are seconds of a monotonic clock."""
+
+    __slots__ = (
+        "call",
+        "credential",
+        "decision",
+        "destination",
+        "document",
+        "input_hash",
+        "intent",
+        "laps",
+        "place",
+        "principal",
+        "result",
+        "revision",
+        "started",
+        "target",
+        "tenant",
+    )
+
+    def __init__(self, call: Call, tenant: str, started: float) -> None:
+        self.call = call
+        self.tenant = tenant  # the sidecar's own: evidence is the tenant's, whoever called
+        self.started = started
+        self.laps: dict[str, int] = {}
+        self.principal: Principal | None = None
+        self.target: Target | None = None
+        self.document: bytes | None = None
+        self.input_hash: str | None = None
+        self.revision: str | None = None
+        self.decision: Decision | None = None
+        self.destination: DestinationUse | None = None
+        self.credential: CredentialUse | None = None
+        self.intent: int | None = None
+        self.result: Result | None = None
+        self.place: Traffic | None = None
+
+    def lap(self, name: str, since: float, now: float) -> None:
+        """Note how long a step took; shown in evidence in microseconds."""
+        self.laps[name] = int((now - since) * _MICROSECONDS)
+
+    def intent_leaf(self) -> Leaf:
+        """What is about to be done, and why it may be."""
+        decision = self.decision
+        assert decision is not None
+        return self._leaf(
+            INTENT,
+            decision=True,
+            reasons=tuple({"code": reason.code, "message": reason.message} for reason in decision.reasons),
+            obligations=_set(decision),
+            input_hash=self.input_hash,
+            destination=self.destination,
+            credential=self.credential,
+            idempotency_key=self.call.idempotency_key,
+        )
+
+    def outcome_leaf(self) -> Leaf:
+        """What came of it."""
+        return self._leaf(
+            OUTCOME,
+            intent=self.intent,
+            destination=self.destination,
+            credential=self.credential,
+            result=self.result,
+            timings=self.laps,
+        )
+
+    def chunk_leaf(self, result: Result) -> Leaf:
+        """What of a stream has gone out so far."""
+        return self._leaf(CHUNK, intent=self.intent, result=result)
+
+    def refusal_leaf(self, error: SidecarError, count: int | None = None) -> Leaf:
+        """Why nothing, or nothing more, was done; after an intent it is the intent's outcome."""
+        return self._leaf(
+            REFUSAL if self.intent is None else OUTCOME,
+            intent=self.intent,
+            code=error.code,
+            reasons=tuple({"code": reason.code, "message": reason.message} for reason in error.reasons),
+            decision=self.decision.allow if self.decision else None,
+            input_hash=self.input_hash if self.intent is None else None,
+            destination=self.destination,
+            credential=self.credential,
+            result=self.result,
+            timings=self.laps or None,
+            peer=self.call.peer or None,
+            count=count,
+        )
+
+    def _leaf(self, kind: str, **more: Any) -> Leaf:
+        call, principal, target = self.call, self.principal, self.target
+        return Leaf(
+            v=LEAF_VERSION,
+            kind=kind,
+            origin="",
+            index=-1,
+            call_id=call.id,
+            time=0,
+            tenant=self.tenant,
+            principal=principal.id if principal else None,
+            surface=call.surface,
+            action=call.action,
+            plane=call.plane,
+            connector=target.connector.id if target else call.connector,
+            operation=target.operation.id if target else call.operation,
+            session=call.session,
+            bundle=self.revision,
+            **more,
+        )
+
+
+def _set(decision: Decision) -> dict[str, Any] | None:
+    """The obligations that ask for something."""
+    values = msgspec.structs.asdict(decision.obligations)
+    return {name: value for name, value in values.items() if value} or None
+
+
+def body_record(request: bytes, answer: bytes) -> bytes:
+    """The bodies of an exchange as one document, sealed beside the outcome: base64, because they may be anything.
+
+    The request's is the one before the credential; the answer's is scrubbed.
+    """
+    encoded = {"request": base64.b64encode(request).decode(), "answer": base64.b64encode(answer).decode()}
+    return msgspec.json.encode(encoded)
+
+
+def counted_leaf(tenant: str, call_id: str, peer: str, count: int) -> Leaf:
+    """One record that stands for ``count`` refusals of an unauthenticated peer."""
+    return Leaf(
+        v=LEAF_VERSION,
+        kind=REFUSAL,
+        origin="",
+        index=-1,
+        call_id=call_id,
+        time=0,
+        tenant=tenant,
+        code="unauthenticated",
+        peer=peer,
+        count=count,
+    )

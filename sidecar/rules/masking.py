@@ -1,0 +1,42 @@
+"""Mask values of a JSON document at given places (an obligation of the policy).
+
+A place is a JSON Pointer (RFC 6901) in which the token ``*`` stands for any member or element. What a place does
+not find is no error: policy names what must not be seen, not what must be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+MASKED: Final = "[MASKED]"
+
+
+def mask(document: Any, pointers: Sequence[str]) -> Any:
+    """``document`` with every value at ``pointers`` replaced, changed in place where it can be; use what is returned.
+
+    Raises ``ValueError`` for a pointer that is not one.
+    """
+    for pointer in pointers:
+        document = _mask(document, _tokens(pointer))
+    return document
+
+
+def _tokens(pointer: str) -> list[str]:
+    if pointer and not pointer.startswith("/"):
+        raise ValueError(f"{pointer!r} is not a JSON Pointer")
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
+
+
+def _mask(value: Any, tokens: list[str]) -> Any:
+    if not tokens:
+        return MASKED
+    token, rest = tokens[0], tokens[1:]
+    if isinstance(value, dict):
+        for name in value if token == "*" else [token] if token in value else []:
+            value[name] = _mask(value[name], rest)
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            if token in ("*", str(at)):
+                value[at] = _mask(item, rest)
+    return value
