@@ -52,6 +52,9 @@ from sidecar.rules.scrub import Scrubber
 # By these a gateway says that the service behind it is not there: they count against the circuit.
 FAILING_STATUSES = frozenset({502, 503, 504})
 
+# Refused before a head could be read, so no key could be seen either.
+UNREADABLE = frozenset({"malformed", "headers_too_large", "unsupported_version", "request_timeout"})
+
 
 class Offered(NamedTuple):
     """One operation a principal may call, and by which action."""
@@ -66,15 +69,15 @@ async def handle(parts: Parts, call: Call) -> Outcome:
     try:
         return await _govern(parts, parts.catalogue, trail)
     except SidecarError as error:
-        return await refuse(parts, trail, error)
+        return await _refuse(parts, trail, error)
     except Exception as error:
         parts.observer.observe("failure", {"call_id": call.id, "error": type(error).__name__})
-        return await refuse(
+        return await _refuse(
             parts, trail, Unavailable("internal_error", "The sidecar failed while handling the call.")
         )
     except BaseException:
         # Stopped in the middle of a call: the intent must not stay without an outcome.
-        await refuse(parts, trail, Unavailable("cancelled", "The sidecar stopped before the call ended."))
+        await _refuse(parts, trail, Unavailable("cancelled", "The sidecar stopped before the call ended."))
         raise
     finally:
         if trail.place is not None:
@@ -84,7 +87,7 @@ async def handle(parts: Parts, call: Call) -> Outcome:
 async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     call, clock = trail.call, parts.clock
     # 1, 2
-    principal = await admit(parts, trail)
+    principal = await _admit(parts, trail)
     # 3
     target = trail.target = select(call, catalogue)
     connector, operation = target.connector, target.operation
@@ -140,8 +143,27 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     return Outcome(call_id=call.id, status=inbound.status, headers=tuple(headers), body=body, evidence_id=receipt.id)
 
 
-async def admit(parts: Parts, trail: Trail) -> Principal:
-    """Steps 1 and 2, and the caller's own rate: also what the routes that only read go through."""
+async def recognise(parts: Parts, call: Call) -> Principal:
+    """Who asks, for routes that only read what is theirs: steps 1 and 2 and the caller's rate. Raises ``Refused``."""
+    return await _admit(parts, Trail(call, parts.catalogue.tenant, parts.clock.monotonic()))
+
+
+async def turn_away(parts: Parts, call: Call, error: SidecarError) -> Outcome:
+    """Refuse what never became a call: bad framing, bad JSON, no such route.
+
+    A caller who is not known learns only that: 401 and 403 go before what is wrong with the request itself.
+    """
+    trail = Trail(call, parts.catalogue.tenant, parts.clock.monotonic())
+    try:
+        if call.token is not None or error.code not in UNREADABLE:
+            trail.principal = identify(call, parts.catalogue)
+            isolate(trail.principal, parts.catalogue)
+    except Refused as stranger:
+        error = stranger
+    return await _refuse(parts, trail, error)
+
+
+async def _admit(parts: Parts, trail: Trail) -> Principal:
     principal = identify(trail.call, parts.catalogue)
     trail.principal = principal
     isolate(principal, parts.catalogue)
@@ -256,8 +278,8 @@ async def _end_stream(parts: Parts, trail: Trail, ending: SidecarError | None) -
     return receipt.id
 
 
-async def refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
-    """Record a refusal and give its answer. Also for messages that never became a call."""
+async def _refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
+    """Record a refusal and give its answer."""
     evidence_id: str | None = None
     unknown = trail.principal is None
     if error.code != "evidence_unavailable" and not (
@@ -289,7 +311,7 @@ async def offer(parts: Parts, call: Call) -> tuple[list[Offered], Outcome]:
     trail = Trail(call, parts.catalogue.tenant, parts.clock.monotonic())
     catalogue = parts.catalogue
     try:
-        principal = await admit(parts, trail)
+        principal = await _admit(parts, trail)
         plane = find_plane(call.plane or "", catalogue)
         connector = catalogue.connectors[plane.connector]
         asked = [
@@ -310,7 +332,7 @@ async def offer(parts: Parts, call: Call) -> tuple[list[Offered], Outcome]:
         _tell(parts, trail, "allowed", receipt.id)
         return allowed, Outcome(call_id=call.id, status=200, evidence_id=receipt.id)
     except SidecarError as error:
-        return [], await refuse(parts, trail, error)
+        return [], await _refuse(parts, trail, error)
 
 
 async def record_counted(parts: Parts, new_id: Callable[[], str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sidecar.config.sections import ConnectorSection
 from sidecar.errors import Refused, Unavailable
+from sidecar.model.registry import Statistics
 from sidecar.rules.limits import Breaker, RetryBudget
 
 
@@ -54,6 +55,17 @@ class Traffic:
         self.last_error = code
         self.last_error_at = at
         self.breaker.failed(now, section.breaker.failures)
+
+    def statistics(self) -> Statistics:
+        """The counts as people see them."""
+        return Statistics(
+            calls=self.calls,
+            errors=self.errors,
+            in_flight=self.in_flight,
+            circuit=self.breaker.state,
+            last_error=self.last_error,
+            last_error_at=self.last_error_at,
+        )
 
 
 def _circuit_open() -> Unavailable:
