@@ -10,18 +10,33 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$", description="lower-case id")]
+
+def _about(text: str) -> Meta:
+    """The sentence an editor and the README show for a field."""
+    return Meta(description=text)
+
+
+# A title says in words what a pattern or a bound accepts: error messages are made from it.
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$",
+        title="an id of at most 64 lower-case letters, digits, dots, dashes and underscores",
+        description="lower-case id",
+    ),
+]
 Label = dict[str, str]
-Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Seconds = Annotated[float, Meta(gt=0, le=3600, title="seconds, above 0 and at most 3600")]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-HostPort = Annotated[str, Meta(pattern=r"^[^\s/@]+:\d{1,5}$", description="host:port")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Port = Annotated[int, Meta(ge=1, le=65535, title="a port from 1 to 65535")]
+HostPort = Annotated[str, Meta(pattern=r"^[^\s/@]+:\d{1,5}$", title="host:port", description="host:port")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", title="64 lower-case hexadecimal digits")]
 ReferenceText = Annotated[
     str,
     Meta(
         pattern=r"^(vault|encrypted|env)://[^\s#]+(#[^\s#]+)?$",
+        title="a reference: vault://path#field, encrypted://id or env://NAME",
         description="a reference, never the secret itself: vault://path#field, encrypted://id or env://NAME",
     ),
 ]
@@ -34,74 +49,89 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Key(Section, frozen=True, kw_only=True):
     """An API key: its id and the SHA-256 of the whole ``scp_...`` string. ``sidecar keys new`` makes one."""
 
-    id: Name
-    sha256: Sha256
+    id: Annotated[Name, _about("public part of the key, unique among all principals")]
+    sha256: Annotated[Sha256, _about("SHA-256 of the whole scp_... string, in hex")]
 
 
 class PrincipalSection(Section, frozen=True, kw_only=True):
     """A caller, and the keys that prove it."""
 
-    kind: Literal["agent", "workload", "person", "system"] = "agent"
-    tenant: Name | None = None
-    roles: tuple[Name, ...] = ()
-    labels: Label = {}
-    keys: tuple[Key, ...] = ()
+    kind: Annotated[
+        Literal["agent", "workload", "person", "system"], _about("what the caller is; policy sees it")
+    ] = "agent"
+    tenant: Annotated[
+        Name | None, _about("the caller's tenant, where it is not the sidecar's own: its calls get tenant_mismatch")
+    ] = None
+    roles: Annotated[tuple[Name, ...], _about("roles that grants may name")] = ()
+    labels: Annotated[Label, _about("facts that policy may read")] = {}
+    keys: Annotated[tuple[Key, ...], _about("API keys; two at a time allow rotation without a failed call")] = ()
 
 
 class CredentialSection(Section, frozen=True, kw_only=True):
     """A secret by reference, and the only places it may be used."""
 
-    reference: ReferenceText
-    hosts: Annotated[tuple[HostPort, ...], Meta(min_length=1)]
-    connectors: Annotated[tuple[Name, ...], Meta(min_length=1)]
-    positions: tuple[Literal["bearer", "basic", "header", "query"], ...] = ("bearer",)
+    reference: Annotated[
+        ReferenceText,
+        _about("where the secret lives, never the secret itself: vault://path#field, encrypted://id or env://NAME"),
+    ]
+    hosts: Annotated[tuple[HostPort, ...], Meta(min_length=1), _about("the only host:port pairs it may be sent to")]
+    connectors: Annotated[tuple[Name, ...], Meta(min_length=1), _about("the only connectors that may use it")]
+    positions: Annotated[
+        tuple[Literal["bearer", "basic", "header", "query"], ...], _about("the only places of a request it may enter")
+    ] = ("bearer",)
 
 
 class Auth(Section, frozen=True, kw_only=True):
     """How a credential enters a request: ``name`` is the header or query field, ``username`` is for basic."""
 
-    style: Literal["bearer", "basic", "header", "query"]
-    credential: Name
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
-    username: str | None = None
+    style: Annotated[Literal["bearer", "basic", "header", "query"], _about("where the credential enters the request")]
+    credential: Annotated[Name, _about("id of the credential")]
+    name: Annotated[
+        Annotated[
+            str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", title="at most 64 letters, digits, dashes, underscores")
+        ]
+        | None,
+        _about("header or query field, for the styles header and query"),
+    ] = None
+    username: Annotated[str | None, _about("user name, for the style basic")] = None
 
 
 class Rate(Section, frozen=True, kw_only=True):
     """At most ``requests`` per ``per``, evenly spaced, with ``burst`` at once (GCRA)."""
 
-    requests: Count
-    per: Literal["second", "minute", "hour"] = "second"
-    burst: Count = 10
+    requests: Annotated[Count, _about("how many")]
+    per: Annotated[Literal["second", "minute", "hour"], _about("in what time")] = "second"
+    burst: Annotated[Count, _about("how many of them at once")] = 10
 
 
 class Retry(Section, frozen=True, kw_only=True):
     """Tries in all, for idempotent requests only; the pause doubles from ``backoff_seconds`` with full jitter."""
 
-    attempts: Annotated[int, Meta(ge=1, le=5)] = 2
-    backoff_seconds: Seconds = 0.1
+    attempts: Annotated[int, Meta(ge=1, le=5), _about("tries in all; 1 means no retry")] = 2
+    backoff_seconds: Annotated[Seconds, _about("first pause; doubled each time, with full jitter")] = 0.1
 
 
 class Breaker(Section, frozen=True, kw_only=True):
     """After ``failures`` in a row the circuit opens for ``open_seconds``; then one probe decides."""
 
-    failures: Count = 5
-    open_seconds: Seconds = 10.0
+    failures: Annotated[Count, _about("failures in a row that open the circuit")] = 5
+    open_seconds: Annotated[Seconds, _about("how long it stays open before one probe")] = 10.0
 
 
 class Timeouts(Section, frozen=True, kw_only=True):
     """Each bounds one phase of an upstream exchange; ``total_seconds`` bounds them together."""
 
-    connect_seconds: Seconds = 3.0
-    head_seconds: Seconds = 15.0
-    idle_seconds: Seconds = 15.0
-    total_seconds: Seconds = 30.0
+    connect_seconds: Annotated[Seconds, _about("name lookup, connection and TLS")] = 3.0
+    head_seconds: Annotated[Seconds, _about("until the answer's head is complete")] = 15.0
+    idle_seconds: Annotated[Seconds, _about("between two reads of a body")] = 15.0
+    total_seconds: Annotated[Seconds, _about("the whole exchange")] = 30.0
 
 
 class Answer(Section, frozen=True, kw_only=True):
     """What an operation accepts back. No content types means any."""
 
-    max_bytes: Bytes = 1 << 20
-    content_types: tuple[str, ...] = ()
+    max_bytes: Annotated[Bytes, _about("largest answer; a larger one is answer_too_large")] = 1 << 20
+    content_types: Annotated[tuple[str, ...], _about("media types accepted; empty means any")] = ()
 
 
 class OperationSection(Section, frozen=True, kw_only=True):
@@ -111,121 +141,153 @@ class OperationSection(Section, frozen=True, kw_only=True):
     ``parameters`` is a JSON Schema 2020-12 of the payload's ``parameters`` object.
     """
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-    path: Annotated[str, Meta(pattern=r"^/[^?#\s]*$")]
-    query: dict[str, str] = {}
-    headers: dict[str, str] = {}
-    body: Any = None
-    parameters: dict[str, Any] | None = None
-    effect: Literal["read", "write"] | None = None
-    idempotent: bool | None = None
-    idempotency_header: str | None = None
-    answer: Answer = Answer()
-    interpreter: Literal["passthrough", "json"] = "passthrough"
-    stream: bool = False
-    labels: Label = {}
-    policy_headers: tuple[str, ...] = ()
+    method: Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], _about("HTTP method")]
+    path: Annotated[
+        str,
+        Meta(pattern=r"^/[^?#\s]*$", title="a path from / on, without query, fragment and spaces"),
+        _about("path template, appended to the base URL"),
+    ]
+    query: Annotated[dict[str, str], _about("query fields; one whose parameter is absent is left out")] = {}
+    headers: Annotated[dict[str, str], _about("headers; one whose parameter is absent is left out")] = {}
+    body: Annotated[Any, _about("JSON template of the request body")] = None
+    parameters: Annotated[
+        dict[str, Any] | None,
+        _about("JSON Schema 2020-12 of the payload's parameters; without one the operation takes none"),
+    ] = None
+    effect: Annotated[
+        Literal["read", "write"] | None, _about("read or write; by default a GET reads and anything else writes")
+    ] = None
+    idempotent: Annotated[
+        bool | None, _about("whether it may be retried; by default GET, PUT and DELETE may (RFC 9110 section 9.2.2)")
+    ] = None
+    idempotency_header: Annotated[str | None, _about("header that carries the caller's idempotency key")] = None
+    answer: Annotated[Answer, _about("what is accepted back")] = Answer()
+    interpreter: Annotated[
+        Literal["passthrough", "json"], _about("who turns the raw answer into what the agent reads")
+    ] = "passthrough"
+    stream: Annotated[bool, _about("pass the answer on as it arrives, with a durable record for each part")] = False
+    labels: Annotated[Label, _about("facts that policy may read")] = {}
+    policy_headers: Annotated[tuple[str, ...], _about("headers of the request that policy may read")] = ()
 
 
 class ConnectorSection(Section, frozen=True, kw_only=True):
     """A machine-controlled destination and its templates."""
 
-    kind: Literal["http"]
-    base_url: Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
-    ca_file: str | None = None
-    auth: Auth | None = None
-    labels: Label = {}
-    rate: Rate = Rate(requests=1000, per="second", burst=1000)
-    concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 128
-    connections: Annotated[int, Meta(ge=1, le=1_000)] = 64
-    retry: Retry = Retry()
-    breaker: Breaker = Breaker()
-    timeouts: Timeouts = Timeouts()
-    operations: dict[Name, OperationSection] = {}
+    kind: Annotated[Literal["http"], _about("protocol")]
+    base_url: Annotated[
+        str,
+        Meta(pattern=r"^https?://[^\s?#]+$", title="https://host[:port][/prefix]"),
+        _about("scheme, host, port and path prefix of every operation"),
+    ]
+    ca_file: Annotated[str | None, _about("PEM file of the authorities to trust instead of the system's")] = None
+    auth: Annotated[Auth | None, _about("how calls are authenticated; without it no credential is sent")] = None
+    labels: Annotated[Label, _about("facts that policy may read")] = {}
+    rate: Annotated[Rate, _about("calls to this connector by everybody together")] = Rate(
+        requests=1000, per="second", burst=1000
+    )
+    concurrency: Annotated[int, Meta(ge=1, le=10_000), _about("calls in flight at once")] = 128
+    connections: Annotated[int, Meta(ge=1, le=1_000), _about("open connections at once")] = 64
+    retry: Annotated[Retry, _about("retries of idempotent requests")] = Retry()
+    breaker: Annotated[Breaker, _about("when calls are paused because the upstream fails")] = Breaker()
+    timeouts: Annotated[Timeouts, _about("bounds of each exchange")] = Timeouts()
+    operations: Annotated[dict[Name, OperationSection], _about("the templates that may run, by id")] = {}
 
 
 class SourceSection(Section, frozen=True, kw_only=True):
     """A data source: which connector serves it."""
 
-    connector: Name
+    connector: Annotated[Name, _about("id of the connector that serves it")]
 
 
 class PlaneSection(Section, frozen=True, kw_only=True):
     """A knowledge plane: the name an agent uses, and the operations behind each action. Planes bind reads only."""
 
-    source: Name
-    owner: str | None = None
-    actions: dict[Literal["query", "retrieve", "search", "list"], Annotated[tuple[Name, ...], Meta(min_length=1)]]
+    source: Annotated[Name, _about("id of the data source behind it")]
+    owner: Annotated[str | None, _about("who answers for the plane")] = None
+    actions: Annotated[
+        dict[Literal["query", "retrieve", "search", "list"], Annotated[tuple[Name, ...], Meta(min_length=1)]],
+        _about("the operations behind each action; the payload may leave the operation out where there is one"),
+    ]
 
 
 class DestinationSection(Section, frozen=True, kw_only=True):
     """A grant for a name on a loopback or private network. Without one, only public addresses are dialled."""
 
-    name: str
-    port: Port
-    networks: Annotated[tuple[str, ...], Meta(min_length=1)]
-    addresses: tuple[str, ...] = ()
+    name: Annotated[str, _about("host name or address that a connector dials")]
+    port: Annotated[Port, _about("the only port granted")]
+    networks: Annotated[tuple[str, ...], Meta(min_length=1), _about("CIDR networks its addresses may be in")]
+    addresses: Annotated[tuple[str, ...], _about("the only addresses granted; empty means any in the networks")] = ()
 
 
 class LimitsSection(Section, frozen=True, kw_only=True):
     """Bounds of the agent's door, and each principal's rate."""
 
-    principal: Rate = Rate(requests=10_000, per="second", burst=10_000)
-    in_flight: Count = 1024
-    connections: Count = 4096
-    body_bytes: Annotated[int, Meta(ge=1, le=16 << 20)] = 1 << 20
-    head_bytes: Annotated[int, Meta(ge=1024, le=1 << 18)] = 1 << 14
-    headers: Annotated[int, Meta(ge=1, le=1000)] = 100
-    head_seconds: Seconds = 10.0
-    body_seconds: Seconds = 30.0
-    idle_seconds: Seconds = 75.0
+    principal: Annotated[Rate, _about("calls of each principal")] = Rate(requests=10_000, per="second", burst=10_000)
+    in_flight: Annotated[Count, _about("calls in work at once; more get too_many_in_flight")] = 1024
+    connections: Annotated[Count, _about("open connections at the agent's door")] = 4096
+    body_bytes: Annotated[int, Meta(ge=1, le=16 << 20), _about("largest request body")] = 1 << 20
+    head_bytes: Annotated[int, Meta(ge=1024, le=1 << 18), _about("largest request head")] = 1 << 14
+    headers: Annotated[int, Meta(ge=1, le=1000), _about("most header lines in a request")] = 100
+    head_seconds: Annotated[Seconds, _about("until a request's head is complete")] = 10.0
+    body_seconds: Annotated[Seconds, _about("until a request's body is complete")] = 30.0
+    idle_seconds: Annotated[Seconds, _about("how long a connection may wait for its next request")] = 75.0
 
 
 class PolicySection(Section, frozen=True, kw_only=True):
     """Where the Rego and its data are. ``library`` adds the shipped rules under ``data.sidecar.authz``."""
 
-    directory: str = "policy"
-    library: bool = True
-    quick_ms: Annotated[float, Meta(gt=0, le=100)] = 5.0
-    budget_ms: Annotated[float, Meta(gt=0, le=5000)] = 100.0
+    directory: Annotated[str, _about("folder of .rego files and data")] = "policy"
+    library: Annotated[bool, _about("load the shipped rules as well")] = True
+    quick_ms: Annotated[float, Meta(gt=0, le=100), _about("time an evaluation may take on the event loop")] = 5.0
+    budget_ms: Annotated[
+        float,
+        Meta(gt=0, le=5000),
+        _about("time a decision may take in all; then it is policy_unavailable"),
+    ] = 100.0
 
 
 class EvidenceSection(Section, frozen=True, kw_only=True):
     """Where evidence is kept, and the size a segment file grows to."""
 
-    directory: str = "evidence"
-    segment_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 28
-    reserve_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 30)] = 4 << 20
+    directory: Annotated[str, _about("folder of the log")] = "evidence"
+    segment_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 32), _about("size a segment file grows to")] = 1 << 28
+    reserve_bytes: Annotated[
+        int,
+        Meta(ge=1 << 16, le=1 << 30),
+        _about("space kept for outcomes of calls in flight when the disk is full"),
+    ] = 4 << 20
 
 
 class StoreSection(Section, frozen=True, kw_only=True):
     """The sealed store of ``encrypted://`` credentials and the file its master key is in."""
 
-    directory: str = "credentials"
-    key_file: str = "credentials/master.key"
-    allow_environment: bool = False  # env:// references: development only
+    directory: Annotated[str, _about("folder of the sealed credentials")] = "credentials"
+    key_file: Annotated[str, _about("file of the master key, mode 0600")] = "credentials/master.key"
+    allow_environment: Annotated[bool, _about("allow env:// references: development only")] = False
 
 
 class DoorsSection(Section, frozen=True, kw_only=True):
     """Where the sidecar listens. The access door must be on a loopback address."""
 
-    access: HostPort = "127.0.0.1:8080"
-    metrics: HostPort = "127.0.0.1:9464"
-    admin_socket: str = "admin.sock"
+    access: Annotated[HostPort, _about("the agents' door; loopback only")] = "127.0.0.1:8080"
+    metrics: Annotated[HostPort, _about("metrics and probes")] = "127.0.0.1:9464"
+    admin_socket: Annotated[str, _about("Unix socket of the command line, mode 0600")] = "admin.sock"
 
 
 class Config(Section, frozen=True, kw_only=True):
     """``sidecar.yaml``. Relative paths are relative to the file's own folder."""
 
-    tenant: Name
-    principals: dict[Name, PrincipalSection] = {}
-    credentials: dict[Name, CredentialSection] = {}
-    connectors: dict[Name, ConnectorSection] = {}
-    sources: dict[Name, SourceSection] = {}
-    planes: dict[Name, PlaneSection] = {}
-    destinations: dict[Name, DestinationSection] = {}
-    limits: LimitsSection = LimitsSection()
-    policy: PolicySection = PolicySection()
-    evidence: EvidenceSection = EvidenceSection()
-    store: StoreSection = StoreSection()
-    doors: DoorsSection = DoorsSection()
+    tenant: Annotated[Name, _about("the one tenant this sidecar serves")]
+    principals: Annotated[dict[Name, PrincipalSection], _about("who may call, by id")] = {}
+    credentials: Annotated[dict[Name, CredentialSection], _about("secrets by reference, by id")] = {}
+    connectors: Annotated[dict[Name, ConnectorSection], _about("machine-controlled destinations, by id")] = {}
+    sources: Annotated[dict[Name, SourceSection], _about("data sources, by id")] = {}
+    planes: Annotated[dict[Name, PlaneSection], _about("knowledge planes that agents name, by id")] = {}
+    destinations: Annotated[
+        dict[Name, DestinationSection], _about("grants for loopback and private networks, by id")
+    ] = {}
+    limits: Annotated[LimitsSection, _about("bounds of the agents' door")] = LimitsSection()
+    policy: Annotated[PolicySection, _about("where the policy is")] = PolicySection()
+    evidence: Annotated[EvidenceSection, _about("where evidence is kept")] = EvidenceSection()
+    store: Annotated[StoreSection, _about("where sealed credentials are")] = StoreSection()
+    doors: Annotated[DoorsSection, _about("where the sidecar listens")] = DoorsSection()

@@ -1,0 +1,182 @@
+"""Reads ``sidecar.yaml``: flags > environment > file > defaults, checked whole, every error at once.
+
+The only module of this room that opens files. The steps: read, compose YAML, put variables and flags over it, check
+against the schema, build the frozen ``Config``, check that its parts fit together, look at the files it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema_rs
+import msgspec
+
+from sidecar.config import cross
+from sidecar.config.document import BYTES_LIMIT, DocumentError, JsonPath, parse
+from sidecar.config.environment import overlay
+from sidecar.config.faults import Fault, Faults, misconfigured
+from sidecar.config.schemas import schema
+from sidecar.config.sections import Config
+from sidecar.config.shape import SHAPED_LIKE_ONE, issued
+
+
+class Loaded(NamedTuple):
+    """A configuration that may be served. ``print`` is what ``fingerprint(watched)`` was before it was read."""
+
+    config: Config
+    warnings: tuple[Fault, ...]
+    path: Path
+    directory: Path  # what relative paths in the file are relative to
+    watched: tuple[Path, ...]  # the file and the files whose change needs a reload
+    print: str
+
+    def resolve(self, name: str) -> Path:
+        """A path of the file as one that can be opened."""
+        return self.directory / name
+
+
+class Examined(NamedTuple):
+    """Everything found about a file: ``loaded`` is None exactly when there are errors."""
+
+    loaded: Loaded | None
+    errors: tuple[Fault, ...]
+    warnings: tuple[Fault, ...]
+
+
+def load(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str]) -> Config:
+    """The checked configuration. Raises ``Misconfigured`` with every error as a reason."""
+    return read(path, environ, overrides).config
+
+
+def read(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str]) -> Loaded:
+    """Like ``load``, with warnings and what a reload needs. ``overrides`` maps ``section.field`` to its text."""
+    loaded, errors, _ = examine(path, environ, overrides)
+    if loaded is None:
+        raise misconfigured(path.name, errors)
+    return loaded
+
+
+def examine(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str]) -> Examined:
+    """Every error and warning about ``path``; raises nothing for a bad file."""
+    faults = Faults(path.name)
+    before = fingerprint([path])
+    try:
+        faults.document = parse(_bytes(path))
+    except DocumentError as error:
+        for sentence, place in error.places:
+            faults.text(sentence, place)
+    except OSError as error:
+        faults.text(f"the file cannot be read: {error.strerror}", None)
+    if faults.document is None:
+        return Examined(None, tuple(faults.errors), ())
+    files: list[Path] = []
+
+    def text(name: str) -> str:
+        files.append(Path(name))
+        return _bytes(files[-1]).decode()
+
+    value = overlay(faults.document.value, _schema(), environ, overrides, text, faults)
+    config = _config(value, faults)
+    if config is None:
+        return Examined(None, tuple(faults.errors), tuple(faults.warnings))
+    cross.check(config, faults)
+    directory = path.absolute().parent
+    watched = (path, *files, *_named_files(config, directory, faults))
+    faults.document = None  # the nodes are many; only lines needed them
+    if faults.errors:
+        return Examined(None, tuple(faults.errors), tuple(faults.warnings))
+    seen = before if len(watched) == 1 else fingerprint(watched)
+    if fingerprint([path]) != before:
+        seen = ""  # it changed while it was read: the next look must find a difference
+    warnings = tuple(faults.warnings)
+    return Examined(Loaded(config, warnings, path, directory, watched, seen), (), warnings)
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """A short text that changes when a file's bytes do, behind a swapped symbolic link too, or when it comes or goes.
+
+    A directory counts by the names, sizes, inodes and times of what is in it. Raises nothing.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        for part in _parts(path):
+            digest.update(part + b"\0")
+    return digest.hexdigest()
+
+
+def _parts(path: Path) -> Iterator[bytes]:
+    yield os.fsencode(path)
+    try:
+        if path.is_dir():
+            for entry in sorted(path.rglob("*")):
+                status = entry.stat()
+                at = f"{status.st_size} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}"
+                yield os.fsencode(entry) + b" " + at.encode()
+        else:
+            yield hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        yield f"unreadable {error.errno}".encode()
+
+
+def _bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(BYTES_LIMIT + 1)
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return schema("config")
+
+
+@cache
+def _validator() -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(_schema())
+
+
+def _config(value: Any, faults: Faults) -> Config | None:
+    for path in _raw_secrets(value, ()):
+        faults.error("raw_secret", path, SHAPED_LIKE_ONE)
+    if not _validator().is_valid(value):
+        # Only a wrong file pays for the import of the library that explains it (50 ms).
+        from sidecar.config.explain import explain  # noqa: PLC0415  # the reason above
+
+        explain(value, _schema(), faults)
+        return None
+    if faults.errors:
+        return None
+    try:
+        return msgspec.convert(value, Config)
+    except msgspec.ValidationError:
+        faults.error("wrong_value", (), "the file fits the schema and still cannot be read; is a number too large?")
+        return None
+
+
+def _raw_secrets(value: object, path: JsonPath) -> Iterator[JsonPath]:
+    match value:
+        case str():
+            if issued(value):
+                yield path
+        case dict():
+            for key, item in value.items():
+                yield from _raw_secrets(item, (*path, key))
+        case list():
+            for at, item in enumerate(value):
+                yield from _raw_secrets(item, (*path, at))
+
+
+def _named_files(config: Config, directory: Path, faults: Faults) -> Iterator[Path]:
+    for name, connector in config.connectors.items():
+        if connector.ca_file is not None:
+            file = directory / connector.ca_file
+            yield file
+            if not file.is_file():
+                faults.error("no_file", ("connectors", name, "ca_file"), "there is no such file")
+    policy = directory / config.policy.directory
+    if not policy.is_dir():
+        message = "there is no such folder: without a policy every call is refused"
+        faults.warn("no_folder", ("policy", "directory"), message)
