@@ -1,0 +1,306 @@
+"""Takes this call's secrets out of an upstream's answer, in every form in which an upstream echoes them.
+
+Found: the plain bytes; percent- and form-encoding; JSON's and other backslash escapes; HTML character references;
+hex; base64 and base64url at each of their three alignments, folded into lines or not (the Basic pair
+``user:secret`` is one of these); and up to three of these wrapped in each other, with any part of a secret's bytes
+escaped and in either case of hex. A non-ASCII secret is also found where it was read as Latin-1 and written as UTF-8.
+
+How: the answer is read as it stands and with each kind of escape taken away (:mod:`sidecar.rules.escapes`), and each
+reading is searched for a handful of needles. Building them costs microseconds, so they are built for a call and
+dropped with it; no pattern is ever compiled from a secret, because ``re`` would keep it.
+
+In base64 the characters at either end share their bits with the neighbouring bytes and stay: at most four bits of
+the secret's first and last byte. Not found: a secret that was cut, reversed, hashed, encrypted or compressed.
+
+A secret shorter than ``SHORTEST`` bytes cannot be told from ordinary text and is refused: the call must not be made.
+Between that and eight bytes ordinary text may be masked by chance, which is the safe side.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Final, NoReturn
+
+from sidecar.errors import Unavailable
+from sidecar.model.secret import SHORTEST, Secret
+from sidecar.rules.escapes import BACKSLASH, FOLD, FOLDING, PERCENT, REFERENCE, WIDE, Escape, Reading, decoded
+
+REDACTED: Final = b"[REDACTED]"
+REDACTED_NAME: Final = b"redacted"  # a header's name must stay a token (RFC 9110 section 5.1)
+NESTED: Final = 3  # escapes wrapped in each other that are taken away
+
+_KINDS: Final = (PERCENT, BACKSLASH, REFERENCE)
+_URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
+_SPACED: Final = bytes.maketrans(b"+", b" ")
+_HOLD_BYTES: Final = 1 << 16
+_HOLD_RATIO: Final = 36  # a byte as \uXXXX of \uXXXX: the longest honest form of a byte
+_ASCII_CHARSETS: Final = (
+    *("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-", "latin", "windows-125", "cp125"),
+    *("gb2312", "gbk", "gb18030", "big5", "euc-", "shift_jis", "koi8-"),
+)
+
+Header = tuple[bytes, bytes]
+Span = tuple[int, int]
+
+
+def is_scrubbable(headers: Iterable[Header]) -> bool:
+    """Whether an answer with these headers can be read at all: not encoded, and text of an ASCII-based charset.
+
+    Header names are lower-case. Anything else is to be withheld (A108).
+    """
+    for name, value in headers:
+        if name == b"content-encoding":
+            if any(coding.strip().lower() not in (b"", b"identity") for coding in value.split(b",")):
+                return False
+        elif name == b"content-type" and b"charset" in value.lower():
+            charset = value.lower().partition(b"charset")[2].lstrip(b" =\t\"'").decode("latin-1")
+            if not charset.startswith(_ASCII_CHARSETS):
+                return False
+    return True
+
+
+class Scrubber:
+    """Knows one call's secrets, and nothing of any other call's (A110).
+
+    Give it the secret and, where they differ by more than text around it, the forms in which it was injected.
+    Raises ``Unavailable("credential_unavailable")`` for a secret that is too short to be found.
+    """
+
+    __slots__ = ("_base64", "_hex", "_lower", "_plain", "_quoted", "_spaced", "longest")
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        plain: list[bytes] = []
+        for secret in secrets:
+            if len(secret) < SHORTEST:
+                raise Unavailable(
+                    "credential_unavailable", "the credential is too short to be kept out of the answer"
+                )
+            plain += _texts(secret.reveal())
+        self._plain = tuple(dict.fromkeys(plain))
+        self._lower = tuple(text.lower() for text in self._plain)
+        self._spaced = tuple(text.translate(_SPACED) for text in self._plain if b" " in text)
+        self._base64 = tuple(core for text in self._plain for core in _cores(text))
+        self._hex = tuple(text.hex().encode() for text in self._plain)
+        self._quoted = any(b'"' in text for text in self._plain)
+        self.longest = max(map(len, self._plain), default=0)
+
+    def __repr__(self) -> str:
+        return f"Scrubber({len(self._plain)} texts)"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a scrubber holds secrets and cannot be pickled or copied out")
+
+    def scrub_body(self, body: bytes) -> tuple[bytes, int]:
+        """The body with each form of a secret replaced by ``REDACTED``, and how many there were."""
+        if not self._present(body):
+            return body, 0
+        stream = self.stream()
+        return stream.finish(body), stream.count
+
+    def scrub_headers(self, headers: list[Header]) -> tuple[list[Header], int]:
+        """The headers likewise; a name that gives a secret away, in whatever case, becomes ``redacted``."""
+        text = b"\n".join(chain.from_iterable(headers))
+        lower = text.lower()
+        if not any(needle in lower for needle in self._lower) and not self._present(text):
+            return headers, 0
+        scrubbed, total = [], 0
+        for name, value in headers:
+            clean, count = self.scrub_body(value)
+            if any(needle in name.lower() for needle in self._lower) or self._present(name):
+                scrubbed.append((REDACTED_NAME, clean))
+                count += 1
+            else:
+                scrubbed.append((name, clean))
+            total += count
+        return scrubbed, total
+
+    def stream(self) -> Stream:
+        """For an answer that arrives in pieces."""
+        return Stream(self)
+
+    def _present(self, text: bytes) -> bool:
+        """Whether any reading of the text has any needle; the quick question that most answers end with."""
+        if self._has(text):
+            return True
+        seen = {text}
+        layer = [text]
+        for depth in range(NESTED):
+            following = []
+            for parent in layer:
+                for escape in self._kinds(parent, depth):
+                    reading = decoded(parent, escape)
+                    if reading is not None and reading not in seen:
+                        if self._has(reading):
+                            return True
+                        seen.add(reading)
+                        following.append(reading)
+            layer = following
+        return False
+
+    def _has(self, text: bytes) -> bool:
+        for needle in self._plain:
+            if needle in text:
+                return True
+        if self._spaced:
+            spaced = text.translate(_SPACED)
+            if any(needle in spaced for needle in self._spaced):
+                return True
+        folded = text.translate(None, FOLDING)
+        for needle in self._base64:
+            if needle in folded:
+                return True
+        lower = folded.lower()
+        for needle in self._hex:  # noqa: SIM110  # a generator costs as much as the searches
+            if needle in lower:
+                return True
+        return False
+
+    def _kinds(self, text: bytes, depth: int) -> Iterator[Escape]:
+        """The escapes that could hide a needle in this text."""
+        for escape in _KINDS:
+            if escape.marker in text and not (escape is BACKSLASH and self._only_quotes(text)):
+                yield escape
+        if depth == 0 and WIDE.marker in text:
+            yield WIDE
+
+    def _only_quotes(self, text: bytes) -> bool:
+        """Whether no backslash does more than escape a quotation mark, and no secret has one: JSON held in JSON."""
+        return not self._quoted and text.count(b"\\") == text.count(b'\\"')
+
+    def _readings(self, text: bytes, *, final: bool) -> list[Reading]:
+        layer = [Reading(text)]
+        readings = list(layer)
+        for depth in range(NESTED):
+            layer = [
+                reading
+                for parent in layer
+                for escape in self._kinds(parent.text, depth)
+                if (reading := parent.taken(escape, final=final)) is not None
+            ]
+            readings += layer
+        return readings
+
+    def _searches(self, reading: Reading) -> Iterator[tuple[Reading, bytes, tuple[bytes, ...]]]:
+        """The needles and the text to look for them in; both have the offsets of the reading that comes along."""
+        text = reading.text
+        yield reading, text, self._plain
+        if self._spaced:
+            yield reading, text.translate(_SPACED), self._spaced
+        folded = reading.taken(FOLD, final=True) or reading
+        yield folded, folded.text, self._base64
+        yield folded, folded.text.lower(), self._hex
+
+    def scan(self, text: bytes, *, final: bool) -> tuple[list[Span], int]:
+        """Where the secrets are, in order and not overlapping, and from where on more text could still make one."""
+        readings = self._readings(text, final=final)
+        spans: list[Span] = []
+        hold = len(text)
+        for reading in readings:
+            if reading.cut is not None:
+                hold = min(hold, reading.cut)
+            for source, searched, needles in self._searches(reading):
+                for needle in needles:
+                    spans += ((source.start(at), source.end(at + len(needle))) for at in _all(searched, needle))
+                    at = None if final else _begun(searched, needle)
+                    if at is not None:
+                        hold = min(hold, source.start(at))
+        return _merged(spans), _between(readings, hold) if hold < len(text) else hold
+
+
+class Stream:
+    """Scrubs an answer that arrives in pieces, cut anywhere; what comes out in all is what ``scrub_body`` gives.
+
+    Only a tail that could still become a secret is held back. ``count`` is how many were found so far.
+    """
+
+    __slots__ = ("_done", "_held", "_scrubber", "count")
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        self._scrubber = scrubber
+        self._held = b""
+        self._done = 0  # how much of what is held already went out, as part of a mask
+        self.count = 0
+
+    def feed(self, piece: bytes) -> bytes:
+        """What may go out now. Raises ``Unavailable("answer_withheld")`` for a tail that never ends."""
+        released = self._release(self._held + piece, final=False)
+        if len(self._held) > _HOLD_BYTES + _HOLD_RATIO * self._scrubber.longest:
+            raise Unavailable("answer_withheld", "the answer could not be told from an echoed credential")
+        return released
+
+    def finish(self, last: bytes = b"") -> bytes:
+        """The rest, once the answer has ended with its ``last`` piece."""
+        return self._release(self._held + last, final=True)
+
+    def _release(self, text: bytes, *, final: bool) -> bytes:
+        spans, hold = self._scrubber.scan(text, final=final)
+        out: list[bytes] = []
+        at = self._done
+        for start, end in spans:
+            if start >= hold:
+                break
+            if end <= at:
+                continue
+            if start >= at:
+                out += (text[at:start], REDACTED)
+                self.count += 1
+            at = end
+        if at < hold:
+            out.append(text[at:hold])
+            at = hold
+        self._held = text[hold:]
+        self._done = at - hold
+        return b"".join(out)
+
+
+def _texts(plain: bytes) -> list[bytes]:
+    """The secret, and what becomes of it where its bytes are read as Latin-1 and written as UTF-8 (WSGI does)."""
+    return [plain] if plain.isascii() else [plain, plain.decode("latin-1").encode()]
+
+
+def _cores(plain: bytes) -> Iterator[bytes]:
+    """The characters of base64 that the secret alone determines, at each alignment and in both alphabets."""
+    for before in range(3):
+        encoded = b2a_base64(b"\0" * before + plain, newline=False)
+        core = encoded[-(-8 * before // 6) : 8 * (before + len(plain)) // 6]
+        yield core
+        if b"+" in core or b"/" in core:
+            yield core.translate(_URLSAFE)
+
+
+def _all(text: bytes, needle: bytes) -> Iterator[int]:
+    at = text.find(needle)
+    while at >= 0:
+        yield at
+        at = text.find(needle, at + 1)
+
+
+def _begun(text: bytes, needle: bytes) -> int | None:
+    """The first place from which on the text is a beginning of the needle, but not all of it."""
+    first = needle[:1]
+    at = text.find(first, max(0, len(text) - len(needle) + 1))
+    while at >= 0:
+        if needle.startswith(text[at:]):
+            return at
+        at = text.find(first, at + 1)
+    return None
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _between(readings: list[Reading], at: int) -> int:
+    """``at``, moved back until it lies inside no escape of any reading: reading on from there stays in step."""
+    moved = at
+    for reading in readings:
+        moved = min(moved, reading.between(moved))
+    return moved if moved == at else _between(readings, moved)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import base64
+import copy
+import pickle
+
+import pytest
+from sidecar.errors import Unavailable
+from sidecar.model.secret import Secret
+from sidecar.rules.scrub import REDACTED, Scrubber, is_scrubbable
+
+KEY = 'sk-Test/9f+86 d0"81\\88?4c'
+
+
+@pytest.fixture
+def scrubber() -> Scrubber:
+    return Scrubber([Secret(KEY)])
+
+
+@pytest.mark.parametrize(
+    ("headers", "readable"),
+    [
+        ([], True),
+        ([(b"content-type", b"application/json")], True),
+        ([(b"content-encoding", b"identity")], True),
+        ([(b"content-encoding", b" Identity , identity")], True),
+        ([(b"content-encoding", b"gzip")], False),
+        ([(b"content-encoding", b"identity"), (b"content-encoding", b"br")], False),
+        ([(b"content-encoding", b"identity, zstd")], False),
+        ([(b"content-type", b'text/plain; charset="UTF-8"')], True),
+        ([(b"content-type", b"text/plain; charset=iso-8859-1")], True),
+        ([(b"content-type", b"text/plain; Charset = utf-16")], False),
+        ([(b"content-type", b"text/plain; charset=utf-7")], False),
+        ([(b"content-type", b"text/plain; charset=ibm037")], False),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_not_scrubbable(headers: list[tuple[bytes, bytes]], readable: bool) -> None:
+    assert is_scrubbable(headers) is readable
+
+
+def test_the_mask_takes_the_place_of_the_secret_and_tells_nothing_of_its_length(scrubber: Scrubber) -> None:
+    body = b'{"sent": "Bearer ' + KEY.encode() + b'", "again": "' + KEY.encode() + b'"}'
+    assert scrubber.scrub_body(body) == (b'{"sent": "Bearer [REDACTED]", "again": "[REDACTED]"}', 2)
+
+
+def test_a_secret_among_escapes_is_masked_with_its_whole_escapes() -> None:
+    body = b'{"a": "x\\u0022\\u0053ecret\\"y"}'
+    assert Scrubber([Secret('"Secret"')]).scrub_body(body) == (b'{"a": "x[REDACTED]y"}', 1)
+
+
+def test_an_echo_beside_a_lone_escape_is_still_found() -> None:
+    assert Scrubber([Secret("AB-secret")]).scrub_body(b"\\AB-secret") == (b"\\[REDACTED]", 1)
+    assert Scrubber([Secret("AB-secret")]).scrub_body(b"%AB-secret") == (b"%[REDACTED]", 1)
+
+
+def test_overlapping_echoes_become_one_mask_and_adjacent_ones_two() -> None:
+    assert Scrubber([Secret("abXab")]).scrub_body(b"<abXabXab>") == (b"<[REDACTED]>", 1)
+    assert Scrubber([Secret("abXab")]).scrub_body(b"abXababXab") == (REDACTED * 2, 2)
+
+
+def test_the_basic_pair_is_masked_as_far_as_the_secret_determines_it(scrubber: Scrubber) -> None:
+    for user in ("u", "me", "you", "them"):
+        pair = base64.b64encode(f"{user}:{KEY}".encode())
+        left = scrubber.scrub_body(b"Basic " + pair)[0]
+        assert left.startswith(b"Basic ")
+        assert REDACTED in left
+        assert len(left.replace(REDACTED, b"").rstrip(b"=")) - 6 <= -(-8 * (len(user) + 1) // 6) + 1
+
+
+def test_an_injected_pair_given_as_a_secret_goes_whole() -> None:
+    pair = base64.b64encode(f"user:{KEY}".encode()).decode()
+    body = f'{{"authorization": "Basic {pair}"}}'.encode()
+    assert Scrubber([Secret(KEY), Secret(pair)]).scrub_body(body) == (b'{"authorization": "Basic [REDACTED]"}', 1)
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "schlüssel-ñ".encode(),
+        "schlüssel-ñ".encode().decode("latin-1").encode(),
+        b"schl\\u00fcssel-\\u00f1",
+        b"schl\\u00c3\\u00bcssel-\\u00c3\\u00b1",
+        b"schl%C3%BCssel-%c3%b1",
+        base64.b64encode("x schlüssel-ñ y".encode()),
+    ],
+)
+def test_a_secret_that_is_not_ascii_is_found_however_it_was_read(echo: bytes) -> None:
+    assert Scrubber([Secret("schlüssel-ñ")]).scrub_body(b"<" + echo + b">")[1] == 1
+
+
+def test_headers_are_scrubbed_in_value_and_name(scrubber: Scrubber) -> None:
+    headers = [
+        (b"content-type", b"text/plain"),
+        (b"x-echo", b"Bearer " + KEY.encode()),
+        (b"x-echo", base64.b64encode(KEY.encode())),
+        (b"location", b"/?k=sk-Test%2F9f%2b86+d0%2281%5C88%3F4c"),
+    ]
+    scrubbed, count = scrubber.scrub_headers(headers)
+    assert count == 3
+    assert scrubbed[:2] == [(b"content-type", b"text/plain"), (b"x-echo", b"Bearer [REDACTED]")]
+    assert scrubbed[3] == (b"location", b"/?k=[REDACTED]")
+    assert Scrubber([Secret("KeyInAName")]).scrub_headers([(b"x-keyinaname-1", b"1"), (b"a", b"b")]) == (
+        [(b"redacted", b"1"), (b"a", b"b")],
+        1,
+    )
+
+
+def test_headers_without_a_secret_are_the_very_same_list(scrubber: Scrubber) -> None:
+    headers = [(b"server", b"x"), (b"date", b"y")]
+    assert scrubber.scrub_headers(headers)[0] is headers
+
+
+def test_halves_in_two_headers_are_not_taken_for_one_secret() -> None:
+    half, other = base64.b64encode(b"a-secret-in-two")[:12], base64.b64encode(b"a-secret-in-two")[12:]
+    headers = [(b"", half), (b"", other)]
+    assert Scrubber([Secret(b"a-secret-in-two")]).scrub_headers(headers) == (headers, 0)
+
+
+def test_a_stream_holds_back_only_what_could_become_the_secret() -> None:
+    stream = Scrubber([Secret("secret-1234")]).stream()
+    assert stream.feed(b"data: hello\n\n") == b"data: hello\n\n"
+    assert stream.feed(b"data: secre") == b"data: "
+    assert stream.feed(b"tary\n\n") == b"secretary\n\n"
+    assert stream.feed(b"secret-12") == b""
+    assert stream.feed(b"34!") == b"[REDACTED]!"
+    assert stream.feed(b"sec%7") == b""
+    assert stream.feed(b"2et-1\\u003234") == b"[REDACTED]"
+    assert stream.feed(b"50%") == b"50"
+    assert stream.finish(b"") == b"%"
+    assert stream.count == 2
+
+
+def test_a_tail_that_never_ends_is_withheld() -> None:
+    stream = Scrubber([Secret("secret-1234")]).stream()
+    stream.feed(base64.b64encode(b"secret-1234")[:6])
+    with pytest.raises(Unavailable) as refusal:
+        for _ in range(40):
+            stream.feed(b" " * 4096)
+    assert refusal.value.code == "answer_withheld"
+
+
+def test_a_secret_echoed_for_ever_does_not_fill_the_memory() -> None:
+    stream = Scrubber([Secret("abababab")]).stream()
+    out = b"".join(stream.feed(b"ab" * 500) for _ in range(50)) + stream.finish()
+    assert (out, stream.count) == (REDACTED, 1)
+
+
+def test_a_secret_too_short_to_be_found_is_refused() -> None:
+    with pytest.raises(Unavailable) as refusal:
+        Scrubber([Secret("abc")])
+    assert refusal.value.code == "credential_unavailable"
+    assert "abc" not in str(refusal.value)
+    assert Scrubber([Secret("abcd")]).scrub_body(b"xabcdx") == (b"x[REDACTED]x", 1)
+
+
+def test_without_secrets_nothing_is_touched() -> None:
+    body = b"%41\\u0041&amp;\0"
+    assert Scrubber([]).scrub_body(body) == (body, 0)
+
+
+def test_inv_5_a_scrubber_shows_nothing_and_cannot_be_copied_out(scrubber: Scrubber) -> None:
+    assert "sk-" not in repr(scrubber)
+    for copying in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError):
+            copying(scrubber)
