@@ -1,23 +1,21 @@
 # Every target sets up what it needs: Python 3.11 with venv, make and a POSIX shell are enough.
-.POSIX:
 .SUFFIXES:
 
 PYTHON = python3
 BIN = .venv/bin
 STAMP = .venv/.installed
 OPA = sidecar/_native/opa
-GO = sidecar/native/opa
-ENGINE = $(GO)/go.mod $(GO)/go.sum $(GO)/library/main.go $(GO)/executable/main.go $(GO)/policy/answer.go \
-	$(GO)/policy/capabilities.go $(GO)/policy/evaluate.go $(GO)/policy/input.go $(GO)/policy/load.go
+ENGINE = $(wildcard sidecar/native/opa/go.* sidecar/native/opa/*/*.go)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | while IFS=@ read -r name text; do \
 		printf '%-16s%s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## make .venv, install everything into it, build the policy engine
+	@test -x $(OPA) || { rm -f $(STAMP); $(MAKE) $(STAMP); }
 
 $(STAMP): pyproject.toml requirements.lock hatch_build.py $(ENGINE)
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $(STAMP)
@@ -35,7 +33,7 @@ check: setup ## lint, types, room rules, Rego
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(OPA) fmt --list --fail rego
-	$(OPA) check --strict rego
+	$(OPA) check --strict --schema schemas/decision-input.schema.json rego
 
 bench: setup ## measure one governed call beside its peers
 	$(BIN)/python -m benchmarks $(ARGS)

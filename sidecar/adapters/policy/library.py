@@ -1,0 +1,166 @@
+"""OPA's Go code as a C shared library, through ctypes: bytes in, bytes out, policies by handle.
+
+The library is opened on first use and never at import: the Go runtime has threads of its own, which a fork would not
+copy, so a child of a process that has opened it may not use it (``Unavailable``). ctypes lets go of the interpreter
+lock for the length of a call, so other Python threads go on while a policy is evaluated.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from sidecar.errors import Misconfigured, Reason, Unavailable
+
+NATIVE: Final = Path(__file__).parents[2] / "_native"
+ANSWER_ROOM: Final = 1 << 16  # bytes of an answer that need no second evaluation
+
+_opening = threading.Lock()
+_opened: Library | None = None
+
+
+class Status(IntEnum):
+    """How one evaluation ended."""
+
+    ANSWERED = 0
+    UNDEFINED = 1
+    TIMEOUT = 2
+    FAILED = 3
+    TOO_SMALL = 4
+
+
+class Fault(Struct, frozen=True):
+    """One error of a policy; ``line`` is 0 where it has no place."""
+
+    file: str
+    line: int
+    code: str
+    message: str
+
+
+class Facts(Struct, frozen=True):
+    """What a decision cache must know of a policy, from OPA's own analysis.
+
+    ``base`` are paths of input and data that the answer depends on, cut before the first part that is not a
+    constant. ``detached`` policies use builtins that cannot be interrupted and run on a thread of Go's.
+    """
+
+    base: tuple[tuple[Any, ...], ...] = ()
+    builtins: tuple[str, ...] = ()
+    detached: bool = False
+
+
+class Loaded(Struct, frozen=True):
+    """What loading gave: a handle with facts, or faults."""
+
+    handle: int = 0
+    facts: Facts = Facts()
+    faults: tuple[Fault, ...] = ()
+
+
+class Room:
+    """A buffer for answers. One evaluation at a time may use it."""
+
+    def __init__(self, size: int = ANSWER_ROOM) -> None:
+        buffer = ctypes.create_string_buffer(size)
+        self.size = size
+        self.address = ctypes.addressof(buffer)
+        self.view = memoryview(buffer)  # keeps the buffer
+
+
+class Library:
+    """The exports, typed. Thread-safe, given one ``Room`` a thread."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            exports = ctypes.CDLL(str(path))
+        except OSError:
+            raise Unavailable(
+                "policy_unavailable", f"The policy engine {path.name} cannot be loaded; install the package again."
+            ) from None
+        self._load = exports.sidecar_opa_load
+        self._load.argtypes, self._load.restype = [ctypes.c_char_p, ctypes.c_int64], ctypes.c_void_p
+        self._evaluate = exports.sidecar_opa_evaluate
+        self._evaluate.argtypes = [
+            *(ctypes.c_int64, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
+        ]
+        self._evaluate.restype = ctypes.c_int64
+        self._release = exports.sidecar_opa_release
+        self._release.argtypes, self._release.restype = [ctypes.c_int64], None
+        self._free = exports.sidecar_opa_free
+        self._free.argtypes, self._free.restype = [ctypes.c_void_p], None
+        self._version = exports.sidecar_opa_version
+        self._version.argtypes, self._version.restype = [], ctypes.c_void_p
+        self._usable = True
+        os.register_at_fork(after_in_child=self._abandon)
+
+    def _abandon(self) -> None:
+        self._usable = False
+
+    def _text(self, address: int) -> bytes:
+        try:
+            return ctypes.string_at(address)
+        finally:
+            self._free(address)
+
+    def version(self) -> str:
+        """OPA's version."""
+        return self._text(self._version()).decode()
+
+    def load(self, source: bytes) -> Loaded:
+        """Compile a JSON object of ``modules`` (text by file name) and ``data``.
+
+        Raises ``Misconfigured`` with a reason for every fault, ``file:line: message``, and ``Unavailable`` in a
+        forked child.
+        """
+        self._check()
+        loaded = msgspec.json.decode(self._text(self._load(source, len(source))), type=Loaded)
+        if loaded.faults:
+            reasons = [Reason(fault.code, _sentence(fault)) for fault in loaded.faults]
+            raise Misconfigured(f"the policy does not compile: {reasons[0].message}", reasons)
+        return loaded
+
+    def evaluate(self, handle: int, document: bytes, microseconds: int, room: Room) -> tuple[int, int]:
+        """A ``Status``, and how many bytes of ``room`` it is about (how many are needed, for ``TOO_SMALL``)."""
+        if not self._usable:
+            self._check()
+        returned: int = self._evaluate(handle, document, len(document), microseconds, room.address, room.size)
+        return returned & 7, returned >> 3
+
+    def release(self, handle: int) -> None:
+        """Forget a policy. Evaluations under way keep it alive until they end."""
+        if self._usable:
+            self._release(handle)
+
+    def _check(self) -> None:
+        if not self._usable:
+            raise Unavailable("policy_unavailable", "The policy engine does not survive a fork of its process.")
+
+
+def _sentence(fault: Fault) -> str:
+    place = f"{fault.file}:{fault.line}: " if fault.line else f"{fault.file}: " if fault.file else ""
+    return place + fault.message
+
+
+def library() -> Library:
+    """The one library of this process, opened on first use. Raises ``Unavailable("policy_unavailable")``."""
+    global _opened  # noqa: PLW0603  # a shared library is loaded once a process, whoever asks first
+    with _opening:
+        if _opened is None:
+            _opened = Library(NATIVE / "libsidecar_opa.so")
+        return _opened
+
+
+def opa_executable() -> Path:
+    """OPA's own command line, for `opa test`, `check` and `fmt`. Raises ``Misconfigured`` where it was not built."""
+    path = NATIVE / "opa"
+    if not os.access(path, os.X_OK):
+        raise Misconfigured("the opa executable is missing; install the package again (make setup)")
+    return path
