@@ -1,1 +1,84 @@
-"""The front desk: one command a module."""
+"""The front desk: one command a module, each imported only when it is asked for.
+
+Data goes to stdout, messages to stderr. Exit codes: 0 done; 1 the thing asked for failed or was refused (a wrong
+configuration, an unverifiable log); 2 the command line itself is wrong.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+import click
+
+from sidecar import __version__
+from sidecar.errors import SidecarError
+
+FAILED: Final = 1
+
+# What `sidecar --help` says: kept here so that help imports no command.
+COMMANDS: Final = {
+    "run": "Serve: open the doors and govern calls.",
+    "demo": "Show a governed call end to end, with a real upstream.",
+    "check": "Check a configuration; every error at once.",
+    "keys": "Make API keys for principals.",
+    "evidence": "Read and verify the evidence log.",
+    "credentials": "Manage the sealed credential store.",
+    "connectors": "List, show and test connectors of a running sidecar.",
+    "policy": "Check and test policies.",
+    "schemas": "Print or write the JSON Schemas and the configuration reference.",
+}
+
+
+class Front(click.Group):
+    """A group whose commands are modules of this package, and whose failures are told apart by exit code."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Every command, in the order a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now; None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = f"{__name__}.{cmd_name}"
+        try:
+            command = getattr(importlib.import_module(module), cmd_name)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            raise click.UsageError(f"the command '{cmd_name}' is not in this installation") from None
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a failure of ours becomes a message on stderr and exit code 1, never a traceback."""
+        try:
+            return super().invoke(ctx)
+        except SidecarError as error:
+            click.echo(f"sidecar: {error.detail}", err=True)
+            for reason in error.reasons:
+                click.echo(f"  {reason.message} [{reason.code}]", err=True)
+            ctx.exit(FAILED)
+
+
+@click.group(
+    cls=Front,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.",
+)
+@click.version_option(__version__, prog_name="sidecar")
+def main() -> None:
+    """A policy-as-code sidecar proxy for LLM agents.
+
+    \b
+    Examples:
+      sidecar check -c sidecar.yaml
+      sidecar keys new reporting-agent
+      sidecar run -c sidecar.yaml
+    """
