@@ -1,0 +1,92 @@
+package sidecar.authz.grants_test
+
+import data.sidecar.authz
+import data.sidecar.authz.fixture_test as fixture
+
+decision(grants, change) := answer if {
+	answer := authz.decision with input as object.union(fixture.call, change) with data.sidecar.grants as grants
+}
+
+own(grants, change) := decision(fixture.granted(grants), change)
+
+denied(answer, code) if {
+	answer.allow == false
+	fixture.codes(answer) == {code}
+}
+
+object_grant := {"connector": "orders", "operations": ["get", "put"], "effects": ["read", "write"]}
+
+test_short_form if own(["orders/get"], {}).allow
+
+test_short_form_for_every_operation if own(["orders/*"], {}).allow
+
+test_short_form_of_another_operation if denied(own(["orders/list"], {}), "no_grant")
+
+test_short_form_is_no_prefix if {
+	denied(own(["orders/ge", "order/*", "*/get", "*", "orders"], {}), "no_grant")
+}
+
+test_short_form_reads_only if {
+	denied(own(["orders/get", "orders/*"], {"effect": "write"}), "effect_not_granted")
+}
+
+test_object_form if {
+	own([object_grant], {}).allow
+	own([object_grant], {"effect": "write", "operation": {"id": "put"}}).allow
+}
+
+test_object_form_for_every_operation if own([{"connector": "orders", "operations": "*"}], {}).allow
+
+test_object_form_of_another_connector if {
+	denied(own([{"connector": "crm", "operations": "*"}], {}), "no_grant")
+}
+
+test_object_form_of_another_operation if denied(own([object_grant], {"operation": {"id": "drop"}}), "no_grant")
+
+test_object_form_without_operations if denied(own([{"connector": "orders"}], {}), "no_grant")
+
+test_object_form_reads_only_unless_it_says_write if {
+	denied(own([{"connector": "orders", "operations": "*"}], {"effect": "write"}), "effect_not_granted")
+}
+
+test_write_alone_is_no_read if {
+	denied(own([{"connector": "orders", "operations": "*", "effects": ["write"]}], {}), "effect_not_granted")
+}
+
+test_planes if {
+	grants := [{"connector": "orders", "operations": "*", "planes": ["books"]}]
+	own(grants, {"plane": "books"}).allow
+	denied(own(grants, {"plane": "people"}), "plane_not_granted")
+	denied(own(grants, {}), "plane_not_granted")
+}
+
+test_one_grant_is_not_completed_by_another if {
+	grants := [
+		{"connector": "orders", "operations": ["get"], "effects": ["read"]},
+		{"connector": "orders", "operations": ["put"], "effects": ["write"]},
+	]
+	denied(own(grants, {"effect": "write"}), "effect_not_granted")
+}
+
+test_role if decision(fixture.granted_to_role("reader", ["orders/get"]), {}).allow
+
+test_role_not_held if denied(decision(fixture.granted_to_role("writer", ["orders/get"]), {}), "no_grant")
+
+test_role_reasons if {
+	denied(decision(fixture.granted_to_role("reader", ["orders/get"]), {"effect": "write"}), "effect_not_granted")
+}
+
+test_a_principal_called_like_a_role_gets_nothing_from_it if {
+	caller := {"principal": {"id": "reader", "roles": []}}
+	denied(decision(fixture.granted_to_role("reader", ["orders/get"]), caller), "no_grant")
+}
+
+test_another_tenants_grants_do_not_count if {
+	denied(own(["orders/get"], {"tenant": "globex"}), "no_grant")
+}
+
+test_a_call_without_connector_or_operation_is_not_covered if {
+	grants := ["orders/get", {"connector": null, "operations": "*"}]
+	denied(own(grants, {"connector": null}), "no_grant")
+	denied(own(["orders/get"], {"operation": null}), "no_grant")
+}
