@@ -1,0 +1,50 @@
+"""What every test shares: Hypothesis profiles, and what becomes of a test whose real part is missing.
+
+A test that needs a part outside Python is marked with it. Without the part it is skipped, and the reason is the one
+command that brings it; where ``SIDECAR_REQUIRE_FIXTURES=1`` is set, as in the pipeline, its absence is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# `fast` is what a developer waits for; HYPOTHESIS_PROFILE=deep is for the night
+settings.register_profile("fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+_CAP_SYS_ADMIN: Final = 21
+
+
+def _may_mount() -> bool:
+    status = Path("/proc/self/status").read_text()
+    capabilities = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(capabilities.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
+
+
+def _command(name: str) -> Callable[[], bool]:
+    return lambda: shutil.which(name) is not None
+
+
+# marker: whether the part is here, and how it comes
+PARTS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
+    "needs_promtool": (_command("promtool"), "apt-get install prometheus"),
+    "needs_strace": (_command("strace"), "apt-get install strace"),
+    "needs_root": (_may_mount, "run the tests as root, with the right to mount"),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, (is_here, how) in PARTS.items():
+        if item.get_closest_marker(marker) is None or is_here():
+            continue
+        if os.environ.get("SIDECAR_REQUIRE_FIXTURES") == "1":
+            pytest.fail(f"{marker}: the part is missing here; {how}", pytrace=False)
+        pytest.skip(f"{marker}: {how}")
