@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final, Protocol
 
 from sidecar.errors import UpstreamFailure
@@ -62,7 +62,7 @@ class Answer:
                 raise self._too_large(limit)
         return b"".join([piece async for piece in self.stream(limit)])
 
-    async def stream(self, limit: int | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, limit: int | None = None) -> AsyncGenerator[bytes, None]:
         """The body's pieces as they arrive; a slow consumer slows the upstream down.
 
         Raises ``UpstreamFailure`` where the answer breaks off, and ``answer_too_large`` instead of handing over the
