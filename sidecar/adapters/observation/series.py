@@ -18,6 +18,11 @@ OTHER: Final = "other"
 SERIES_LIMIT: Final = 10_000
 
 
+def _shown(value: object) -> str:
+    """A label's value that cannot break the scrape of everything else; None is an absent label."""
+    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else ""
+
+
 class Tally:
     """A counter by label values. Beyond ``limit`` series the rest count as ``other``: labels stay bounded."""
 
@@ -45,7 +50,7 @@ class Tally:
         """What a scrape shows."""
         family = CounterMetricFamily(self.name, self.text, labels=self.labels)
         for key, count in list(self._counts.items()):
-            family.add_metric([value or "" for value in key], count)
+            family.add_metric([_shown(value) for value in key], count)
         return family
 
 
@@ -64,13 +69,13 @@ class Level:
     def set(self, value: float, key: tuple[str, ...] = ()) -> None:
         """The value from now on for these label values."""
         if key in self._values or len(self._values) < self._limit:
-            self._values[key] = value
+            self._values[key] = float(value)
 
     def family(self) -> GaugeMetricFamily:
         """What a scrape shows."""
         family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
         for key, value in list(self._values.items()):
-            family.add_metric(list(key), value)
+            family.add_metric([_shown(part) for part in key], value)
         return family
 
 
@@ -114,5 +119,5 @@ class Spread:
         edges = [*(repr(bound) for bound in self._bounds), "+Inf"]
         for value, cells in list(self._cells.items()):
             buckets = list(zip(edges, map(float, accumulate(cells.counts)), strict=True))
-            family.add_metric([value] if self.label else [], buckets, cells.total)
+            family.add_metric([_shown(value)] if self.label else [], buckets, cells.total)
         return family
