@@ -16,8 +16,8 @@ _AGENT = (b"user-agent", b"policy-sidecar")
 
 def compose(call: Call, target: Target, rendered: Rendered, permit: Permit) -> Outbound:
     """The request without its credential. Raises ``Refused("invalid_payload")`` for an unsendable idempotency key."""
-    connector, operation = target.connector, target.operation
-    headers = [(b"host", connector.authority), _AGENT, _IDENTITY, *rendered.headers]
+    operation = target.operation
+    headers = [_AGENT, _IDENTITY, *rendered.headers]
     if not any(name == b"accept" for name, _ in rendered.headers):
         headers.append(_ACCEPT_ANY)
     if call.idempotency_key is not None and operation.idempotency_header is not None:

@@ -111,14 +111,16 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
         again = facts(call, principal, target, call.parameters, rendered, clock.now(), where)
         permit = await _decide(parts, trail, target, document(again))
     request = compose(call, target, rendered, permit)
+    if connector.binding is not None:
+        trail.credential = CredentialUse(ref=str(connector.binding.reference))
     # 7
     trail.intent = (await parts.evidence.append(trail.intent_leaf(), trail.document)).index
     # 8, 9
     sent = Injected(request, ())
     if connector.binding is not None:
-        trail.credential = CredentialUse(ref=str(connector.binding.reference))
-        credential = await parts.credentials.resolve(connector.binding.reference)
-        trail.credential = CredentialUse(ref=str(connector.binding.reference), version=credential.version)
+        reference = connector.binding.reference
+        credential = await parts.credentials[reference.scheme].resolve(reference)
+        trail.credential = CredentialUse(ref=str(reference), version=credential.version)
         sent = inject(request, connector, credential)
     # 10
     started = clock.monotonic()
@@ -337,8 +339,9 @@ async def offer(parts: Parts, call: Call) -> tuple[list[Offered], Outcome]:
 
 async def record_counted(parts: Parts, new_id: Callable[[], str]) -> None:
     """Once a second: one record for all refusals of a peer that were only counted."""
-    for peer, count in parts.flood.drain(parts.clock.monotonic()).items():
+    for peer, count in tuple(parts.flood.counted.items()):
         await parts.evidence.append(counted_leaf(parts.catalogue.tenant, new_id(), peer, count))
+        parts.flood.recorded(peer, count)
 
 
 def _tell(parts: Parts, trail: Trail, code: str, evidence_id: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sidecar.pipeline.flood import Flood
@@ -22,11 +23,11 @@ from sidecar.rules.catalogue import Catalogue
 
 @dataclass(slots=True)
 class Parts:
-    """Built once by ``wiring``. Only ``catalogue`` is ever replaced (reload); a call reads it once, at its start."""
+    """Built once by ``wiring``. A reload replaces catalogue and credentials; a call reads the catalogue once."""
 
     catalogue: Catalogue
     engine: PolicyEngine
-    credentials: CredentialSource
+    credentials: Mapping[str, CredentialSource]  # by the scheme of a reference
     caller: Caller
     resolver: Resolver
     evidence: EvidenceLog

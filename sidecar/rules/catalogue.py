@@ -54,7 +54,6 @@ class Connector(Struct, frozen=True, kw_only=True):
     scheme: str
     host: str
     port: int
-    authority: bytes  # the Host header's value
     facts: ConnectorFacts
     auth: Auth | None
     binding: Binding | None
@@ -147,15 +146,12 @@ def _host_port(text: str) -> str:
 
 def _connector(name: str, section: ConnectorSection, bindings: dict[str, Binding]) -> Connector:
     scheme, host, port, prefix = parse_base_url(section.base_url)
-    shown = f"[{host}]" if ":" in host else host
-    default_port = port == (443 if scheme == "https" else 80)
     return Connector(
         id=name,
         kind=section.kind,
         scheme=scheme,
         host=host,
         port=port,
-        authority=(shown if default_port else f"{shown}:{port}").encode("ascii"),
         facts=ConnectorFacts(id=name, kind=section.kind, labels=section.labels),
         auth=section.auth,
         binding=bindings[section.auth.credential] if section.auth else None,

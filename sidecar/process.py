@@ -1,0 +1,225 @@
+"""One sidecar process: open the doors, watch the files, reload, drain.
+
+A start follows what calls need: policy and evidence before the first door, the agent's door last. An end goes the
+other way; evidence is closed last, so that what is in flight can still be recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.adapters.observation.lag import LoopLag
+from sidecar.adapters.observation.lines import LineWriter
+from sidecar.config.load import Loaded, fingerprint
+from sidecar.errors import Misconfigured, SidecarError
+from sidecar.listeners.access import AccessDoor
+from sidecar.listeners.admin import AdminDoor
+from sidecar.listeners.metrics import MetricsDoor, serve_metrics
+from sidecar.model.registry import Statistics
+from sidecar.operations.tenant.connectors import Connectors
+from sidecar.pipeline.handle import handle, record_counted
+from sidecar.rules.catalogue import Catalogue
+from sidecar.wire.server import Server, ServerLimits
+from sidecar.wiring import build, load_policy, policy_print, split, swap
+
+WATCH_SECONDS: Final = 0.5
+DRAIN_SECONDS: Final = 25.0  # under the 30 a pod is usually given
+# With Python's default of 5 ms a busy loop lets the evidence writer run some hundred times a second (measured).
+SWITCH_SECONDS: Final = 5e-5
+# What a running process cannot change: where it listens and what its evidence is.
+_FIXED: Final = ("tenant", "doors", "evidence")
+
+
+class Process:
+    """``read`` reads the configuration again; it raises ``Misconfigured``."""
+
+    def __init__(self, loaded: Loaded, read: Callable[[], Loaded], lines: LineWriter) -> None:
+        self._loaded = loaded
+        self._read = read
+        self._built = build(loaded, lines)
+        self._door = AccessDoor(self._built.parts)
+        self._server = Server(self._door.answer, self._door.malformed, _limits(self._built.parts.catalogue))
+        self._admin = AdminDoor(self._connectors(), self.status, self.reload)
+        self._metrics: MetricsDoor | None = None
+        self._lag = LoopLag(self._built.parts.observer)
+        self._policy_print = ""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._changing = asyncio.Lock()
+        self._draining = False
+        self.ports: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Open everything. Raises ``Misconfigured`` and ``Unavailable``. A bad policy starts, and denies all."""
+        sys.setswitchinterval(SWITCH_SECONDS)
+        config = self._loaded.config
+        await self._built.evidence.start()
+        await self._load_policy()
+        self._lag.start()
+        host, port = split(config.doors.metrics)
+        self._metrics = await serve_metrics(host, port, self._built.metrics.registry, self.readiness)
+        await self._admin.start(self._loaded.resolve(config.doors.admin_socket))
+        host, port = split(config.doors.access)
+        try:
+            bound = await self._server.start(host, port)
+        except OSError as error:
+            raise Misconfigured(f"doors.access: cannot listen on {host}:{port} ({error.strerror})") from None
+        self.ports = {"access": bound, "metrics": self._metrics.port}
+        self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._every_second())]
+        self._built.parts.observer.observe(
+            "started",
+            {
+                "tenant": config.tenant,
+                "access": f"{host}:{bound}",
+                "origin": self._built.evidence.origin,
+                "unknown_outcomes": len(self._built.evidence.open_intents),
+            },
+        )
+
+    async def drain(self) -> None:
+        """Stop accepting, finish what is in flight, flush the evidence, close."""
+        self._draining = True
+        for task in self._tasks:
+            task.cancel()
+        clean = await self._server.drain(DRAIN_SECONDS)
+        with contextlib.suppress(SidecarError):  # evidence is not writable: readiness said so
+            await record_counted(self._built.parts, self._door.new_id)
+        await self._admin.close()
+        await self._built.caller.close()
+        await self._built.evidence.close()
+        self._lag.stop()
+        self._built.engine.close()
+        if self._metrics is not None:
+            await self._metrics.close()
+        self._built.parts.observer.observe("stopped", {"clean": clean})
+
+    def readiness(self) -> dict[str, bool]:
+        """What must hold for a call to be allowed at all."""
+        return {
+            "policy": self._built.engine.revision is not None,
+            "evidence": self._built.evidence.writable(),
+            "accepting": not self._draining,
+        }
+
+    def status(self) -> dict[str, Any]:
+        """For the administrators' door."""
+        return {
+            "tenant": self._loaded.config.tenant,
+            "ready": self.readiness(),
+            "policy_revision": self._built.engine.revision,
+            "evidence": {"origin": self._built.evidence.origin, "records": self._built.evidence.size},
+            "configuration": str(self._loaded.path),
+            "doors": self.ports,
+        }
+
+    async def reload(self) -> dict[str, Any]:
+        """Read configuration and policy again. Raises ``Misconfigured``; what was served goes on being served."""
+        async with self._changing:
+            observer = self._built.parts.observer
+            try:
+                fresh = await asyncio.to_thread(self._read)
+                _check_fixed(self._loaded, fresh)
+                swap(self._built, fresh)
+            except SidecarError as error:
+                observer.observe("reload", {"outcome": "failed", **_told(error)})
+                raise
+            self._loaded = fresh
+            self._server.swap_limits(_limits(self._built.parts.catalogue))
+            observer.observe("reload", {"outcome": "loaded"})
+        await self._load_policy()
+        return self.status()
+
+    async def _load_policy(self) -> None:
+        async with self._changing:
+            self._policy_print = await asyncio.to_thread(policy_print, self._loaded)
+            try:
+                await asyncio.to_thread(load_policy, self._built, self._loaded)
+            except SidecarError as error:
+                # The last good policy goes on deciding; before the first one every call is denied.
+                self._built.parts.observer.observe("policy_rejected", _told(error))
+
+    async def _watch(self) -> None:
+        """Reload what changed on disk; polling, because a mounted ConfigMap changes by swapping links."""
+        seen = self._loaded.print
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = await asyncio.to_thread(fingerprint, self._loaded.watched)
+            if now != seen:
+                seen = now
+                with contextlib.suppress(SidecarError):  # told by reload itself
+                    await self.reload()
+            elif await asyncio.to_thread(policy_print, self._loaded) != self._policy_print:
+                await self._load_policy()
+
+    async def _every_second(self) -> None:
+        parts = self._built.parts
+        while True:
+            await asyncio.sleep(1.0)
+            parts.observer.observe("connections", {"door": "access", "open": self._server.connections})
+            for name, traffic in parts.traffic.items():
+                parts.observer.observe("breaker", {"connector": name, "state": traffic.breaker.state})
+            with contextlib.suppress(SidecarError):  # evidence is not writable now; the counts stay for the next time
+                await record_counted(parts, self._door.new_id)
+
+    def _connectors(self) -> Connectors:
+        parts = self._built.parts
+        return Connectors(
+            catalogue=lambda: parts.catalogue,
+            statistics=lambda name: parts.traffic[name].statistics() if name in parts.traffic else Statistics(),
+            handle=lambda call: handle(parts, call),
+            new_id=self._door.new_id,
+        )
+
+
+def _limits(catalogue: Catalogue) -> ServerLimits:
+    limits = catalogue.limits
+    return ServerLimits(
+        connections=limits.connections,
+        head_bytes=limits.head_bytes,
+        headers=limits.headers,
+        body_bytes=limits.body_bytes,
+        head_seconds=limits.head_seconds,
+        body_seconds=limits.body_seconds,
+        idle_seconds=limits.idle_seconds,
+    )
+
+
+def _check_fixed(old: Loaded, new: Loaded) -> None:
+    changed = [name for name in _FIXED if getattr(old.config, name) != getattr(new.config, name)]
+    if changed:
+        raise Misconfigured(f"{', '.join(changed)} changed: restart the sidecar to serve this file.")
+
+
+def _told(error: SidecarError) -> dict[str, Any]:
+    return {"message": error.detail, "errors": [reason.message for reason in error.reasons]}
+
+
+async def run(loaded: Loaded, read: Callable[[], Loaded], lines: LineWriter, ready: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP reloads. ``ready`` is a file written once every door is open."""
+    process = Process(loaded, read, lines)
+    await process.start()
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    reloads: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        with contextlib.suppress(SidecarError):  # told by reload itself
+            await process.reload()
+
+    def on_hangup() -> None:
+        task = loop.create_task(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    if ready is not None:
+        await asyncio.to_thread(ready.write_text, f"{process.ports}\n")
+    await stop.wait()
+    await process.drain()
