@@ -149,8 +149,6 @@ def _planes(config: Config, faults: Faults) -> None:
         _known(source.connector, config.connectors, "connector", ("sources", name, "connector"), faults)
     for name, plane in config.planes.items():
         path: JsonPath = ("planes", name)
-        if not plane.actions:
-            faults.error("missing_key", (*path, "actions"), "a plane has at least one action", key=True)
         if not _known(plane.source, config.sources, "source", (*path, "source"), faults):
             continue
         connector = config.connectors.get(config.sources[plane.source].connector)
@@ -217,7 +215,7 @@ def _known(text: str, known: dict[Any, Any], noun: str, path: JsonPath, faults: 
         return True
     if looks_secret(text):
         faults.error("raw_secret", path, SHAPED_LIKE_ONE)
-    else:
+    elif text not in faults.set_aside:
         faults.error(
             "unknown_reference", path, f"there is no such {noun}{nearest(text, known) or '; ' + among(known)}"
         )

@@ -53,6 +53,8 @@ class Faults:
         self.origins: dict[JsonPath, str] = {}
         self.errors: list[Fault] = []
         self.warnings: list[Fault] = []
+        self.paths: list[JsonPath] = []  # of the errors
+        self.set_aside: frozenset[str] = frozenset()  # ids that exist and are wrong: nothing is said about them twice
         self._seen: set[Fault] = set()
 
     def error(self, code: str, path: JsonPath, message: str, *, key: bool = False) -> None:
@@ -61,6 +63,7 @@ class Faults:
         if fault not in self._seen:
             self._seen.add(fault)
             self.errors.append(fault)
+            self.paths.append(path)
 
     def warn(self, code: str, path: JsonPath, message: str, *, key: bool = False) -> None:
         """``path`` is allowed, and probably not what was meant."""

@@ -20,6 +20,7 @@ from sidecar.config import cross
 from sidecar.config.document import BYTES_LIMIT, DocumentError, JsonPath, parse
 from sidecar.config.environment import overlay
 from sidecar.config.faults import Fault, Faults, misconfigured
+from sidecar.config.remainder import remainder
 from sidecar.config.schemas import schema
 from sidecar.config.sections import Config
 from sidecar.config.shape import SHAPED_LIKE_ONE, issued
@@ -82,13 +83,13 @@ def examine(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str]
 
     value = overlay(faults.document.value, _schema(), environ, overrides, text, faults)
     config = _config(value, faults)
-    if config is None:
-        return Examined(None, tuple(faults.errors), tuple(faults.warnings))
-    cross.check(config, faults)
+    if config is not None:
+        cross.check(config, faults)
     directory = path.absolute().parent
-    watched = (path, *files, *_named_files(config, directory, faults))
+    named = _named_files(config, directory, faults) if config is not None else ()
+    watched = (path, *files, *named)
     faults.document = None  # the nodes are many; only lines needed them
-    if faults.errors:
+    if config is None or faults.errors:
         return Examined(None, tuple(faults.errors), tuple(faults.warnings))
     seen = before if len(watched) == 1 else fingerprint(watched)
     if fingerprint([path]) != before:
@@ -139,15 +140,16 @@ def _validator() -> jsonschema_rs.Draft202012Validator:
 
 
 def _config(value: Any, faults: Faults) -> Config | None:
-    for path in _raw_secrets(value, ()):
-        faults.error("raw_secret", path, SHAPED_LIKE_ONE)
-    if not _validator().is_valid(value):
+    fits = _validator().is_valid(value)
+    if not fits:
         # Only a wrong file pays for the import of the library that explains it (50 ms).
         from sidecar.config.explain import explain  # noqa: PLC0415  # the reason above
 
         explain(value, _schema(), faults)
-        return None
-    if faults.errors:
+        _check_rest(value, faults)
+    for path, is_key in _raw_secrets(value, ()):
+        faults.error("raw_secret", path, SHAPED_LIKE_ONE, key=is_key)
+    if not fits:
         return None
     try:
         return msgspec.convert(value, Config)
@@ -156,13 +158,27 @@ def _config(value: Any, faults: Faults) -> Config | None:
         return None
 
 
-def _raw_secrets(value: object, path: JsonPath) -> Iterator[JsonPath]:
+def _check_rest(value: Any, faults: Faults) -> None:
+    """Also find what does not fit together in the parts that are right by themselves."""
+    rest, faults.set_aside = remainder(value, faults.paths)
+    warnings = list(faults.warnings)
+    try:
+        cross.check(msgspec.convert(rest, Config), faults)
+    except msgspec.ValidationError:  # too little is left
+        return
+    faults.warnings = warnings  # what is unused may be used by a part that was set aside
+
+
+def _raw_secrets(value: object, path: JsonPath) -> Iterator[tuple[JsonPath, bool]]:
+    """Where an issued key is written, and whether as a key of a mapping."""
     match value:
         case str():
             if issued(value):
-                yield path
+                yield path, False
         case dict():
             for key, item in value.items():
+                if issued(key):
+                    yield (*path, key), True
                 yield from _raw_secrets(item, (*path, key))
         case list():
             for at, item in enumerate(value):

@@ -6,7 +6,7 @@ that is missing cannot be written: there is no "unlimited". Sizes are bytes, dur
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 
@@ -31,6 +31,7 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
 Port = Annotated[int, Meta(ge=1, le=65535, title="a port from 1 to 65535")]
 HostPort = Annotated[str, Meta(pattern=r"^[^\s/@]+:\d{1,5}$", title="host:port", description="host:port")]
+Action = Literal["query", "retrieve", "search", "list"]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", title="64 lower-case hexadecimal digits")]
 ReferenceText = Annotated[
     str,
@@ -205,7 +206,9 @@ class PlaneSection(Section, frozen=True, kw_only=True):
     source: Annotated[Name, _about("id of the data source behind it")]
     owner: Annotated[str | None, _about("who answers for the plane")] = None
     actions: Annotated[
-        dict[Literal["query", "retrieve", "search", "list"], Annotated[tuple[Name, ...], Meta(min_length=1)]],
+        dict[Action, Annotated[tuple[Name, ...], Meta(min_length=1)]],
+        # msgspec leaves the names of a literal key out of the schema
+        Meta(min_length=1, extra_json_schema={"propertyNames": {"enum": list(get_args(Action))}}),
         _about("the operations behind each action; the payload may leave the operation out where there is one"),
     ]
 
