@@ -40,6 +40,9 @@ class _Policy:
         self.handle = loaded.handle
         self.facts = loaded.facts
         self.revision = revision_of(files)
+        self.reads_destination = any(
+            path[0] == "input" and (len(path) == 1 or path[1] == "destination") for path in loaded.facts.base
+        )
         self.evaluations = 0
         self.threaded = False
         self._expired: deque[int] = deque()
@@ -82,6 +85,12 @@ class EmbeddedEngine:
         """Of the active policy and its data; None before the first load."""
         policy = self._policy
         return policy.revision if policy else None
+
+    @property
+    def reads_destination(self) -> bool:
+        """Whether the active policy depends on ``input.destination``, by OPA's own analysis of it."""
+        policy = self._policy
+        return policy is None or policy.reads_destination
 
     @property
     def facts(self) -> Facts | None:

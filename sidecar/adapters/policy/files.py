@@ -3,8 +3,8 @@
 As in an OPA bundle, every ``*.rego`` below the directory is a module (``*_test.rego`` is not), and every
 ``data.json``, ``data.yaml`` or ``data.yml`` is put under ``data`` at its folder's path: ``sidecar/grants/data.yaml``
 is ``data.sidecar.grants``. Files meet member by member; two values for one place are an error, and so are duplicate
-keys. YAML follows the 1.2 core schema. Names that begin with a dot are skipped (a mounted ConfigMap hides its versions
-behind them); symbolic links are followed.
+keys. YAML follows the 1.2 core schema. Names that begin with a dot are skipped (a ConfigMap hides its versions behind
+them); symbolic links are followed.
 """
 
 from __future__ import annotations

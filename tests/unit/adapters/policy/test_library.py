@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sidecar.adapters.policy.library import Library, Room, Status, library, opa_executable
+from sidecar.errors import Misconfigured, Unavailable
+
+SECOND = 1_000_000  # microseconds
+
+
+def load(rego: str, **more: object) -> int:
+    return library().load(json.dumps({"modules": {"test.rego": rego}, "data": {}} | more).encode()).handle
+
+
+def decide(handle: int, document: bytes, room: Room | None = None) -> tuple[int, bytes]:
+    room = room or Room()
+    status, size = library().evaluate(handle, document, SECOND, room)
+    return status, room.view[:size].tobytes()
+
+
+def test_importing_opens_nothing() -> None:
+    script = (
+        "import sidecar.adapters.policy.embedded, pathlib;"
+        "assert 'libsidecar_opa' not in pathlib.Path('/proc/self/maps').read_text()"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+
+
+def test_a_forked_child_is_refused() -> None:
+    handle = load("package sidecar.authz\ndecision := true")
+    child = os.fork()
+    if child == 0:
+        codes = 0
+        for attempt in (lambda: decide(handle, b"{}"), lambda: load("package x")):
+            try:
+                attempt()
+            except Unavailable as error:
+                codes += error.code == "policy_unavailable"
+        os._exit(0 if codes == 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert decide(handle, b"{}") == (Status.ANSWERED, b"true")
+
+
+def test_the_version_is_opas() -> None:
+    assert library().version() == "1.22.0"
+
+
+def test_statuses() -> None:
+    handle = load(
+        "package sidecar.authz\n"
+        'decision := {"a": [1, 2.5, "é\\n\\"", null, false]} if input.x == 1\n'
+        'decision := {1, "b", {"k": {2}}} if input.x == 2\n'
+        "decision := 1 if input.x > 2\ndecision := 2 if input.x > 2\n"
+    )
+    status, answer = decide(handle, b'{"x": 1}')
+    assert (status, json.loads(answer)) == (Status.ANSWERED, {"a": [1, 2.5, 'é\n"', None, False]})
+    assert decide(handle, b'{"x": 2}') == (Status.ANSWERED, b'[1,"b",{"k":[2]}]')
+    assert decide(handle, b'{"x": 0}') == (Status.UNDEFINED, b"")
+    assert decide(handle, b"{}") == (Status.UNDEFINED, b"")
+    status, message = decide(handle, b'{"x": 3}')
+    assert status == Status.FAILED
+    assert b"conflict" in message
+
+
+def test_an_answer_larger_than_the_room_says_how_much_it_needs() -> None:
+    handle = load("package sidecar.authz\ndecision := input.x")
+    document = json.dumps({"x": "y" * 100}).encode()
+    assert library().evaluate(handle, document, SECOND, Room(10)) == (Status.TOO_SMALL, 102)
+    assert decide(handle, document) == (Status.ANSWERED, json.dumps("y" * 100).encode())
+
+
+def test_an_answer_is_bounded() -> None:
+    rego = 'decision := [concat("", [input.x, sprintf("%d", [n])]) | some n in numbers.range(1, 2000)]'
+    handle = load(f"package sidecar.authz\n{rego}")
+    status, message = decide(handle, json.dumps({"x": "y" * 1000}).encode())
+    assert (status, message) == (Status.FAILED, b"the answer is too large")
+
+
+def test_a_released_or_unknown_handle_fails() -> None:
+    handle = load("package sidecar.authz\ndecision := true")
+    library().release(handle)
+    library().release(handle)
+    for gone in (handle, 0, -1, 1 << 62):
+        assert decide(gone, b"{}")[0] == Status.FAILED
+
+
+def test_faults_name_file_and_line() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load("package sidecar.authz\n\nallow if {\n  input.x ==\n}\n")
+    assert caught.value.reasons[0].code == "rego_parse_error"
+    assert caught.value.reasons[0].message.startswith("test.rego:")
+    with pytest.raises(Misconfigured) as caught:
+        load("package sidecar.authz\nx := nowhere(1)\ny := also_nowhere(2)\n")
+    assert [reason.message.split(": ")[0] for reason in caught.value.reasons] == ["test.rego:2", "test.rego:3"]
+    with pytest.raises(Misconfigured):
+        library().load(b"not json")
+
+
+def test_rules_and_data_for_one_path_conflict() -> None:
+    with pytest.raises(Misconfigured, match="conflict"):
+        load("package sidecar.authz\ndecision := true", data={"sidecar": {"authz": {"decision": {"allow": True}}}})
+
+
+def test_facts_for_a_decision_cache() -> None:
+    source = {
+        "modules": {
+            "test.rego": "package sidecar.authz\n"
+            'decision if { input.tenant == data.tenants[input.principal.id].name; startswith(input.plane, "x") }'
+        },
+        "data": {},
+    }
+    facts = library().load(json.dumps(source).encode()).facts
+    assert set(facts.base) == {
+        ("data", "tenants"),
+        ("input", "plane"),
+        ("input", "principal", "id"),
+        ("input", "tenant"),
+    }
+    assert "startswith" in facts.builtins
+    assert not facts.detached
+
+
+def test_a_policy_with_a_builtin_that_cannot_be_stopped_is_detached() -> None:
+    source = {"modules": {"t.rego": 'package sidecar.authz\ndecision if regex.match("a", input.x)'}, "data": {}}
+    loaded = library().load(json.dumps(source).encode())
+    assert loaded.facts.detached
+    assert decide(loaded.handle, b'{"x": "cat"}') == (Status.ANSWERED, b"true")
+
+
+def test_a_missing_library_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable) as caught:
+        Library(tmp_path / "libsidecar_opa.so")
+    assert caught.value.code == "policy_unavailable"
+
+
+def test_the_executable_is_there() -> None:
+    text = subprocess.run([opa_executable(), "version"], capture_output=True, text=True, check=True).stdout
+    assert "Version: 1.22.0" in text
+
+
+def test_a_missing_executable_is_misconfigured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.adapters.policy.library.NATIVE", tmp_path)
+    with pytest.raises(Misconfigured, match="opa executable"):
+        opa_executable()
