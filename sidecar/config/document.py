@@ -180,18 +180,20 @@ class _Build:
         result: dict[str, Any] = {}
         for name, item in node.value:
             key = self._key(name)
+            made = self.value(item, depth + 1)
             if key in result:
                 self._fault("the key is written twice", name)
-            result[key] = self.value(item, depth + 1)
+            elif key is not None:
+                result[key] = made
         return result
 
-    def _key(self, name: Node) -> str:
+    def _key(self, name: Node) -> str | None:
         if isinstance(name, ScalarNode):
             key = self._scalar(name)
             if isinstance(key, str):
                 return key
         self._fault("a key must be text: put it in quotes", name)
-        return ""
+        return None
 
     def _scalar(self, node: ScalarNode) -> Any:
         tag, text = node.tag, node.value

@@ -22,9 +22,13 @@ _ISSUED: Final = re.compile(
     r")|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_\-+/=.~]{20,}")
-_WORDS: Final = re.compile(r"[A-Za-z]{0,15}(?:[-_./][A-Za-z]{0,15}|[-_./]?\d{1,4})*")  # words, versions, paths
+_PIECES: Final = re.compile(r"[-_./+=~]+")
+_WORD: Final = re.compile(r"[A-Za-z]{0,15}\d{0,4}|\d{1,4}[A-Za-z]{1,3}")  # words, versions, parts of dates
 _SCHEMES: Final = re.compile(r"(?:bearer|basic|token|apikey)\s+", re.IGNORECASE)
-_BITS_A_CHARACTER: Final = 3.3  # 20 random hexadecimal digits have about 3.4; English words run together about 3
+# Random base64 of 20 characters has about 4 bits a character in such a short sample, random hexadecimal about 3.3.
+_BITS: Final = 3.3
+_BITS_OF_HEXADECIMAL: Final = 2.7
+_HEXADECIMAL: Final = re.compile(r"(?:[0-9a-f]{20,}|[0-9A-F]{20,})")
 
 
 SHAPED_LIKE_ONE: Final = (
@@ -48,10 +52,10 @@ def looks_secret(text: str) -> bool:
 
 
 def _random(token: str) -> bool:
-    if _WORDS.fullmatch(token):
+    if all(map(_WORD.fullmatch, _PIECES.split(token))):
         return False
     if not (any(map(str.isdigit, token)) and any(map(str.isalpha, token))):
         return False
     counts = Counter(token)
     bits = -sum(n / len(token) * math.log2(n / len(token)) for n in counts.values())
-    return bits >= _BITS_A_CHARACTER
+    return bits >= (_BITS_OF_HEXADECIMAL if _HEXADECIMAL.fullmatch(token) else _BITS)
