@@ -14,6 +14,7 @@ from sidecar.model.decision import Obligations
 from sidecar.model.exchange import Inbound
 from sidecar.rules.catalogue import Operation
 from sidecar.rules.masking import mask
+from sidecar.rules.scrub import is_scrubbable
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -23,6 +24,7 @@ _PASSED: Final = frozenset(
     {
         b"cache-control",
         b"content-disposition",
+        b"content-encoding",  # only where no credential went out: check_answer
         b"content-language",
         b"content-range",
         b"content-type",
@@ -47,9 +49,7 @@ def check_answer(inbound: Inbound, operation: Operation, *, secret: bool) -> Non
                 "answer_unexpected",
                 f"The upstream answered {kind or 'no single type'!r}, which is not accepted here.",
             )
-    if secret and any(
-        name == b"content-encoding" and value.strip().lower() != b"identity" for name, value in inbound.headers
-    ):
+    if secret and not is_scrubbable(inbound.headers):
         raise Unavailable(
             "answer_withheld",
             "The upstream encoded its answer although asked not to; it cannot be searched for secrets.",
@@ -73,7 +73,7 @@ def interpret(body: bytes, operation: Operation, obligations: Obligations) -> by
     try:
         document: Any = orjson.loads(body)
         return orjson.dumps(mask(document, obligations.mask))
-    except ValueError:
+    except (ValueError, TypeError):  # not JSON; or nested so deeply that it cannot be written again
         raise Unavailable(
-            "answer_withheld", "The answer is not JSON, so it cannot be interpreted or masked."
+            "answer_withheld", "The answer is not JSON that can be read, so it cannot be interpreted or masked."
         ) from None

@@ -11,6 +11,7 @@ from sidecar.rules.catalogue import Catalogue, Connector, Operation, Plane
 from sidecar.rules.templates import Rendered, render
 
 MOST_VIOLATIONS = 50  # listed in one refusal; a payload of a megabyte can break a rule a million times
+LONGEST_VIOLATION = 500  # characters: a member's name may be as long as the payload
 EXECUTE = "execute"
 
 
@@ -91,7 +92,7 @@ def _violations(parameters: Any, operation: Operation) -> Refused:
             reasons.append(Reason("more_violations", "There are more violations than are listed here."))
             break
         place = "/".join(["parameters", *map(str, error.instance_path)])
-        reasons.append(Reason("schema_violation", f"{place}: {error.message}"))
+        reasons.append(Reason("schema_violation", f"{place}: {error.message}"[:LONGEST_VIOLATION]))
     if not reasons:
         reasons = [Reason("schema_violation", "parameters: an object is needed")]
     return Refused(

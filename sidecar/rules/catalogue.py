@@ -15,15 +15,16 @@ from sidecar.config.sections import Auth, Config, ConnectorSection, LimitsSectio
 from sidecar.model.credential import Binding
 from sidecar.model.decision import ConnectorFacts, OperationFacts
 from sidecar.model.principal import Principal
+from sidecar.rules import references
 from sidecar.rules.addresses import Grant, compile_grants
 from sidecar.rules.hosts import canonical_host, parse_base_url
-from sidecar.rules.references import parse_reference
 from sidecar.rules.templates import Template, compile_template
 
 READ: Final = "read"
 WRITE: Final = "write"
 IDEMPOTENT: Final = frozenset({"GET", "PUT", "DELETE"})  # RFC 9110 section 9.2.2, of the methods a template may have
 _PER_SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
+MASKED_VALUE: Final = "the value"  # violations go into evidence, where what an agent sent is never repeated
 _NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "additionalProperties": False}
 
 
@@ -99,7 +100,7 @@ def compile_catalogue(config: Config) -> Catalogue:
     bindings = {
         name: Binding(
             id=name,
-            reference=parse_reference(section.reference),
+            reference=references.parse(section.reference),
             hosts=tuple(_host_port(text) for text in section.hosts),
             connectors=section.connectors,
             positions=section.positions,
@@ -178,7 +179,9 @@ def _operation(name: str, section: OperationSection, prefix: str) -> Operation:
         idempotent=section.method in IDEMPOTENT if section.idempotent is None else section.idempotent,
         template=compile_template(section.method, prefix, section.path, section.query, section.headers, section.body),
         schema=schema,
-        validator=jsonschema_rs.Draft202012Validator(schema, validate_formats=True, retriever=_no_remote_schema),
+        validator=jsonschema_rs.Draft202012Validator(
+            schema, validate_formats=True, retriever=_no_remote_schema, mask=MASKED_VALUE
+        ),
         facts=OperationFacts(id=name, labels=section.labels),
         policy_headers=frozenset(header.lower().encode("ascii") for header in section.policy_headers),
         idempotency_header=section.idempotency_header.lower().encode("ascii") if section.idempotency_header else None,

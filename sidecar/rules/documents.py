@@ -9,8 +9,8 @@ import orjson
 
 from sidecar.errors import Refused
 
-# Up to this size counting members in Python is cheaper than a second parse; above it the parse is.
-_COUNTED_BYTES: Final = 1 << 14
+# Deeper documents serve nobody, and every later reader (schema, policy engine, encoder) has a limit of its own.
+DEEPEST: Final = 100
 
 
 def parse_json(raw: bytes) -> Any:
@@ -21,18 +21,25 @@ def parse_json(raw: bytes) -> Any:
         raise Refused("invalid_json", f"The body is not JSON this door accepts: {error}.") from None
     # Every member has one colon outside strings: where no more colons stand than members were read, no name came
     # twice. Colons inside strings only cost the second look.
-    counted = len(raw) <= _COUNTED_BYTES and raw.count(b":") == _members(value)
-    if not counted and _repeats_a_name(raw):
+    if raw.count(b":") != _members(value, DEEPEST) and _repeats_a_name(raw):
         raise Refused("invalid_json", "The body names a member twice; which one counts would be a guess.")
     return value
 
 
-def _members(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(map(_members, value.values()))
-    if isinstance(value, list):
-        return sum(map(_members, value))
-    return 0
+def _members(value: Any, levels: int) -> int:
+    """How many members all objects in ``value`` have. Raises ``Refused`` when it nests deeper than ``levels``."""
+    count = 0
+    if type(value) is dict:
+        count = len(value)
+        value = value.values()
+    elif type(value) is not list:
+        return 0
+    if not levels:
+        raise Refused("invalid_json", f"The body is nested too deeply; {DEEPEST} levels are the most.")
+    for item in value:
+        if type(item) is dict or type(item) is list:
+            count += _members(item, levels - 1)
+    return count
 
 
 class _RepeatedNameError(Exception):
@@ -49,6 +56,4 @@ def _repeats_a_name(raw: bytes) -> bool:
         json.loads(raw, object_pairs_hook=_pairs)
     except _RepeatedNameError:
         return True
-    except RecursionError:
-        raise Refused("invalid_json", "The body is nested too deeply.") from None
     return False

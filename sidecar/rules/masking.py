@@ -6,10 +6,18 @@ not find is no error: policy names what must not be seen, not what must be there
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
 MASKED: Final = "[MASKED]"
+ANY: Final = "*"
+_POINTER: Final = re.compile(r"\A(?:/(?:[^~/]|~[01])*)*\Z", re.DOTALL)
+
+
+def is_pointer(text: str) -> bool:
+    """Whether ``text`` is a JSON Pointer: empty, or beginning with a slash, with ``~`` only in ``~0`` and ``~1``."""
+    return _POINTER.match(text) is not None
 
 
 def mask(document: Any, pointers: Sequence[str]) -> Any:
@@ -23,7 +31,7 @@ def mask(document: Any, pointers: Sequence[str]) -> Any:
 
 
 def _tokens(pointer: str) -> list[str]:
-    if pointer and not pointer.startswith("/"):
+    if not is_pointer(pointer):
         raise ValueError(f"{pointer!r} is not a JSON Pointer")
     return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
 
@@ -31,12 +39,12 @@ def _tokens(pointer: str) -> list[str]:
 def _mask(value: Any, tokens: list[str]) -> Any:
     if not tokens:
         return MASKED
-    token, rest = tokens[0], tokens[1:]
+    name, rest = tokens[0], tokens[1:]
     if isinstance(value, dict):
-        for name in value if token == "*" else [token] if token in value else []:
-            value[name] = _mask(value[name], rest)
+        for member in value if name == ANY else [name] if name in value else []:
+            value[member] = _mask(value[member], rest)
     elif isinstance(value, list):
         for at, item in enumerate(value):
-            if token in ("*", str(at)):
+            if name in (ANY, str(at)):
                 value[at] = _mask(item, rest)
     return value

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import orjson
 from msgspec import Struct
@@ -28,6 +28,7 @@ _HEADER_VALUE: Final = re.compile(r"\A[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z"
 _DOT_SEGMENT: Final = re.compile(r"(?:\A|[/\\])\.\.?(?:[/\\]|\Z)")  # some servers decode %2F before they normalise
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _ABSENT: Final = object()
+_LARGEST: Final = (1 << 63) - 1
 
 
 class Text(Struct, frozen=True):
@@ -89,9 +90,10 @@ def render(template: Template, parameters: dict[str, Any]) -> Rendered:
     headers = [
         (name, value) for name, text in template.headers if (value := _header(name, text, parameters)) is not None
     ]
+    shape = _ABSENT if template.body is None else _body(template.body, parameters)
     body = b""
-    if template.body is not None:
-        body = orjson.dumps(_body(template.body, parameters))
+    if shape is not _ABSENT:
+        body = _json(shape)
         headers.append((b"content-type", b"application/json"))
     return Rendered(_path(template.path, parameters), _query(template.query, parameters), headers, body)
 
@@ -104,16 +106,23 @@ def _refused(place: str, message: str) -> Refused:
     )
 
 
+def _json(shape: object) -> bytes:
+    try:
+        return orjson.dumps(shape)
+    except TypeError:  # nested too deeply, or an integer of more than 64 bits
+        raise _refused("the body", "it is nested too deeply, or holds a number that is too large") from None
+
+
 def _scalar(name: str, value: object) -> str:
     match value:
         case str():
             return value
         case bool():
             return "true" if value else "false"
-        case int() | float():
+        case int() | float() if -_LARGEST <= value <= _LARGEST:
             return orjson.dumps(value).decode()
         case _:
-            raise _refused(name, "only a string, a number or a boolean fits here")
+            raise _refused(name, "only a string, a boolean or a number of usual size fits here")
 
 
 def _path(text: Text, parameters: dict[str, Any]) -> str:
@@ -126,11 +135,10 @@ def _path(text: Text, parameters: dict[str, Any]) -> str:
         value = _scalar(name, parameters.get(name))
         if not value or _CONTROL.search(value):
             raise _refused(name, "a path value must not be empty or hold control characters")
-        if "." in value and _DOT_SEGMENT.search(value):
-            raise _refused(name, "a path value must not hold a dot segment")
         filled[at] = _quoted(name, value)
     path = "".join(filled)
-    if "/." in path and any(segment in (".", "..") for segment in path.split("/")):
+    # As a server sees it that decodes before it normalises, and as one sees it that decodes twice (A80).
+    if ("." in path or "%25" in path) and _DOT_SEGMENT.search(unquote(unquote(path))):
         raise _refused(", ".join(text.names), "the path would hold a dot segment")
     return path
 
