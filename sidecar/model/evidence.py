@@ -35,7 +35,7 @@ class DestinationUse(Struct, frozen=True, omit_defaults=True):
 
 
 class Result(Struct, frozen=True, omit_defaults=True):
-    """What came back. ``hash`` is the HMAC of the scrubbed bytes."""
+    """What came back. ``hash`` is the HMAC of the bytes the agent was given; of a stream's, of their SHA-256."""
 
     status: int | None = None
     bytes: int = 0

@@ -20,14 +20,16 @@ what cannot be recorded is answered ``evidence_unavailable`` and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from random import random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from sidecar.errors import Refused, SidecarError, Unavailable, UpstreamFailure
 from sidecar.model.call import Call, Outcome
+from sidecar.model.credential import Reference
 from sidecar.model.decision import DestinationFacts, Permit
 from sidecar.model.evidence import CredentialUse, DestinationUse, Result
 from sidecar.model.exchange import Destination, Inbound, Outbound
@@ -38,12 +40,13 @@ from sidecar.pipeline.compose import compose
 from sidecar.pipeline.facts import document, facts
 from sidecar.pipeline.identify import identify, isolate
 from sidecar.pipeline.inject import Injected, check_binding, inject
-from sidecar.pipeline.meter import WINDOW_BYTES, Meter
+from sidecar.pipeline.meter import Meter, windows
 from sidecar.pipeline.parts import Parts
 from sidecar.pipeline.record import Trail, body_record, counted_leaf
 from sidecar.pipeline.refusal import problem
 from sidecar.pipeline.select import Target, find_plane, select, validate
 from sidecar.pipeline.traffic import take_place
+from sidecar.ports import CredentialSource
 from sidecar.rules.addresses import check_addresses
 from sidecar.rules.catalogue import Catalogue, Connector, Operation, per_second
 from sidecar.rules.limits import retry_pause
@@ -66,22 +69,29 @@ class Offered(NamedTuple):
 async def handle(parts: Parts, call: Call) -> Outcome:
     """Govern one call from its first step to its answer. Raises only what stops the process itself."""
     trail = Trail(call, parts.catalogue.tenant, parts.clock.monotonic())
+    return await _settle(parts, trail, _govern(parts, parts.catalogue, trail))
+
+
+async def _settle(parts: Parts, trail: Trail, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """The outcome of ``work``; whatever it raises becomes a recorded refusal, whatever it held is given back."""
+    parts.in_flight += 1
     try:
-        return await _govern(parts, parts.catalogue, trail)
+        return await work
     except SidecarError as error:
         return await _refuse(parts, trail, error)
     except Exception as error:
-        parts.observer.observe("failure", {"call_id": call.id, "error": type(error).__name__})
-        return await _refuse(
-            parts, trail, Unavailable("internal_error", "The sidecar failed while handling the call.")
-        )
+        return await _refuse(parts, trail, _failed(parts, trail, error))
     except BaseException:
-        # Stopped in the middle of a call: the intent must not stay without an outcome.
-        await _refuse(parts, trail, Unavailable("cancelled", "The sidecar stopped before the call ended."))
+        # Stopped in the middle of a call: the intent must not stay without an outcome, nor get a second one.
+        if not trail.closing:
+            await _refuse(parts, trail, Unavailable("cancelled", "The sidecar stopped before the call ended."))
         raise
     finally:
+        parts.in_flight -= 1
         if trail.place is not None:
             trail.place.leave()
+        if trail.body is not None:
+            await _close(trail.body)
 
 
 async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
@@ -93,11 +103,13 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     connector, operation = target.connector, target.operation
     rendered = validate(call.parameters, operation)
     # 4
+    _check_in_flight(parts, catalogue)
     await _take(parts, f"connector:{connector.id}", per_second(connector.section.rate), connector.section.rate.burst)
     traffic = trail.place = take_place(parts.traffic, connector.id, connector.section)
     traffic.check_circuit(connector.section, clock.monotonic())
     # 5
     decided = clock.monotonic()
+    asks_again = parts.engine.reads_destination  # of the revision that decides now, not of one loaded meanwhile
     permit = await _decide(
         parts, trail, target, document(facts(call, principal, target, call.parameters, rendered, clock.now()))
     )
@@ -106,7 +118,7 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     # 6
     destination = await _resolve(parts, catalogue, connector)
     trail.destination = DestinationUse(host=destination.host, port=destination.port, ip=destination.addresses[0])
-    if parts.engine.reads_destination:
+    if asks_again:
         where = DestinationFacts(destination.host, destination.port, destination.addresses)
         again = facts(call, principal, target, call.parameters, rendered, clock.now(), where)
         permit = await _decide(parts, trail, target, document(again))
@@ -119,20 +131,23 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     sent = Injected(request, ())
     if connector.binding is not None:
         reference = connector.binding.reference
-        credential = await parts.credentials[reference.scheme].resolve(reference)
+        credential = await _source(parts, reference).resolve(reference)
         trail.credential = CredentialUse(ref=str(reference), version=credential.version)
         sent = inject(request, connector, credential)
+    scrubber = Scrubber(sent.secrets)  # before anything is sent: what cannot be found again must not leave
     # 10
     started = clock.monotonic()
     inbound = await _execute(parts, permit, target, destination, sent.request, trail)
     trail.lap("upstream", started, clock.monotonic())
     trail.destination = DestinationUse(host=destination.host, port=destination.port, peer=inbound.peer)
+    trail.result = Result(status=inbound.status)
+    if not isinstance(inbound.body, bytes):
+        trail.body = inbound.body
     # 11
-    scrubber = Scrubber(sent.secrets)
     check_answer(inbound, operation, secret=bool(sent.secrets))
     headers, _ = scrubber.scrub_headers(passed_headers(inbound.headers))
     if not isinstance(inbound.body, bytes):
-        return await _stream(parts, trail, inbound, headers, scrubber)
+        return await _stream(parts, trail, target, inbound, headers, scrubber)
     raw, _ = scrubber.scrub_body(inbound.body)
     # 12
     body = interpret(raw, operation, permit.obligations)
@@ -140,6 +155,7 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     trail.result = Result(status=inbound.status, bytes=len(body), hash=parts.evidence.digest(body))
     trail.lap("total", trail.started, clock.monotonic())
     kept = body_record(request.body, raw) if permit.obligations.record_bodies else None
+    trail.closing = True
     receipt = await parts.evidence.append(trail.outcome_leaf(), kept)
     _tell(parts, trail, "allowed", receipt.id)
     return Outcome(call_id=call.id, status=inbound.status, headers=tuple(headers), body=body, evidence_id=receipt.id)
@@ -180,6 +196,20 @@ async def _take(parts: Parts, key: str, rate: float, burst: int) -> None:
         raise Refused("rate_limited", f"Too many calls; try again in {wait:.1f} seconds.", retry_after=wait)
 
 
+def _check_in_flight(parts: Parts, catalogue: Catalogue) -> None:
+    if parts.in_flight > catalogue.limits.in_flight:
+        raise Refused(
+            "too_many_in_flight", "The sidecar has as many calls in work as it may; try again.", retry_after=1.0
+        )
+
+
+def _source(parts: Parts, reference: Reference) -> CredentialSource:
+    source = parts.credentials.get(reference.scheme)
+    if source is None:
+        raise Unavailable("credential_unavailable", f"No store of {reference.scheme}:// credentials is configured.")
+    return source
+
+
 async def _decide(parts: Parts, trail: Trail, target: Target, asked: bytes) -> Permit:
     trail.document, trail.input_hash = asked, parts.evidence.digest(asked)
     verdict = await parts.engine.evaluate(asked)  # a decision cache belongs here, around the engine
@@ -207,7 +237,7 @@ async def _execute(
         except UpstreamFailure as failure:
             traffic.failed(section, failure.code, clock.monotonic(), clock.now())
             pause = retry_pause(section.retry, attempt, failure, target.operation.idempotent, random())  # noqa: S311  # jitter is no secret
-            if pause is None or not traffic.retries.take():
+            if pause is None or not traffic.is_closed or not traffic.retries.take():
                 raise
         except BaseException:
             traffic.breaker.released()
@@ -225,44 +255,57 @@ async def _execute(
 
 
 async def _stream(
-    parts: Parts, trail: Trail, inbound: Inbound, headers: list[tuple[bytes, bytes]], scrubber: Scrubber
+    parts: Parts,
+    trail: Trail,
+    target: Target,
+    inbound: Inbound,
+    headers: list[tuple[bytes, bytes]],
+    scrubber: Scrubber,
 ) -> Outcome:
-    assert not isinstance(inbound.body, bytes)
     meter = Meter(inbound.status, parts.clock.monotonic())
-    await parts.evidence.append(trail.chunk_leaf(meter.result()))
-    place, trail.place = trail.place, None  # the stream gives its place back when it ends, not this call
+    await parts.evidence.append(trail.chunk_leaf(meter.result(parts.evidence.digest)))
+    # The stream gives back what the call held when it ends, not this call.
+    place, trail.place = trail.place, None
+    source, trail.body = trail.body, None
+    assert place is not None
+    assert source is not None
+    clean = scrubber.stream()
     last: list[str] = []
 
-    async def relay(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async def relay() -> AsyncGenerator[bytes, None]:
         ending: SidecarError | None = Unavailable("cancelled", "The stream was left before its end.")
         try:
             yield b""  # started: from here on, closing runs what stands under finally
-            async for chunk in body:
-                async for piece in measured(scrubber.feed(chunk)):
-                    yield piece
-            async for piece in measured(scrubber.finish()):
-                yield piece
+            async for chunk in source:
+                for part in windows(clean.feed(chunk)):
+                    yield await covered(part)
+            for part in windows(clean.finish()):
+                yield await covered(part)
             ending = None
         except SidecarError as error:
             ending = error
+            if isinstance(error, UpstreamFailure):
+                place.failed(target.connector.section, error.code, parts.clock.monotonic(), parts.clock.now())
             raise
+        except Exception as error:
+            ending = _failed(parts, trail, error)
+            raise ending from None
         finally:
-            if place is not None:
-                place.leave()
-            trail.result = meter.result()
+            place.leave()
+            await _close(source)
+            trail.result = meter.result(parts.evidence.digest)
             trail.lap("total", trail.started, parts.clock.monotonic())
             last.append(await _end_stream(parts, trail, ending))
 
-    async def measured(piece: bytes) -> AsyncGenerator[bytes, None]:
-        for at in range(0, len(piece), WINDOW_BYTES):
-            part = piece[at : at + WINDOW_BYTES]
-            if meter.due(len(part), parts.clock.monotonic()):
-                await parts.evidence.append(trail.chunk_leaf(meter.result()))
-                meter.renew(parts.clock.monotonic())
-            meter.passed(part)
-            yield part
+    async def covered(part: bytes) -> bytes:
+        """``part``, once a durable record covers it."""
+        if meter.due(len(part), parts.clock.monotonic()):
+            await parts.evidence.append(trail.chunk_leaf(meter.result(parts.evidence.digest)))
+            meter.renew(parts.clock.monotonic())
+        meter.passed(part)
+        return part
 
-    body = relay(inbound.body)
+    body = relay()
     await anext(body)
     return Outcome(
         call_id=trail.call.id,
@@ -280,6 +323,20 @@ async def _end_stream(parts: Parts, trail: Trail, ending: SidecarError | None) -
     return receipt.id
 
 
+async def _close(body: AsyncIterator[bytes]) -> None:
+    """Let go of an upstream's answer that is not read to its end."""
+    aclose = getattr(body, "aclose", None)  # an iterator need not have it
+    if aclose is not None:
+        with suppress(Exception):  # it is being thrown away; what it has to say no longer matters
+            await aclose()
+
+
+def _failed(parts: Parts, trail: Trail, error: Exception) -> Unavailable:
+    """A fault of our own: the observer learns its kind, the caller nothing."""
+    parts.observer.observe("failure", {"call_id": trail.call.id, "error": type(error).__name__})
+    return Unavailable("internal_error", "The sidecar failed while handling the call.")
+
+
 async def _refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
     """Record a refusal and give its answer."""
     evidence_id: str | None = None
@@ -293,6 +350,9 @@ async def _refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
             evidence_id = (await parts.evidence.append(trail.refusal_leaf(error), kept)).id
         except Unavailable as unrecorded:
             error = unrecorded
+        except Exception as failure:
+            _failed(parts, trail, failure)
+            error = Unavailable("evidence_unavailable", "The refusal could not be recorded.")
     _tell(parts, trail, error.code, evidence_id)
     shown = problem(error, evidence_id, trail.revision)
     return Outcome(
@@ -311,30 +371,35 @@ async def offer(parts: Parts, call: Call) -> tuple[list[Offered], Outcome]:
     the refusal).
     """
     trail = Trail(call, parts.catalogue.tenant, parts.clock.monotonic())
-    catalogue = parts.catalogue
-    try:
-        principal = await _admit(parts, trail)
-        plane = find_plane(call.plane or "", catalogue)
-        connector = catalogue.connectors[plane.connector]
-        asked = [
-            (msgspec.structs.replace(call, action=action), Target(plane, connector, connector.operations[name]))
-            for action, names in plane.actions.items()
-            for name in names
-        ]
-        now = parts.clock.now()
-        verdicts = await parts.engine.evaluate_all(
-            [document(facts(one, principal, target, None, None, now)) for one, target in asked]
-        )
-        allowed = []
-        for (one, target), verdict in zip(asked, verdicts, strict=True):
-            trail.revision = verdict.revision
-            if decide.read(verdict).allow is True:
-                allowed.append(Offered(one.action, target.operation))
-        receipt = await parts.evidence.append(trail.outcome_leaf())
-        _tell(parts, trail, "allowed", receipt.id)
-        return allowed, Outcome(call_id=call.id, status=200, evidence_id=receipt.id)
-    except SidecarError as error:
-        return [], await _refuse(parts, trail, error)
+    allowed: list[Offered] = []
+    outcome = await _settle(parts, trail, _ask(parts, parts.catalogue, trail, allowed))
+    return (allowed if outcome.problem is None else []), outcome
+
+
+async def _ask(parts: Parts, catalogue: Catalogue, trail: Trail, allowed: list[Offered]) -> Outcome:
+    call = trail.call
+    principal = await _admit(parts, trail)
+    plane = find_plane(call.plane or "", catalogue)
+    connector = catalogue.connectors[plane.connector]
+    asked = [
+        (msgspec.structs.replace(call, action=action), Target(plane, connector, connector.operations[name]))
+        for action, names in plane.actions.items()
+        for name in names
+    ]
+    now = parts.clock.now()
+    verdicts = await parts.engine.evaluate_all(
+        [document(facts(one, principal, target, None, None, now)) for one, target in asked]
+    )
+    for (one, target), verdict in zip(asked, verdicts, strict=True):
+        trail.revision = verdict.revision
+        decision = decide.read(verdict)
+        with suppress(SidecarError):  # denied, or obliged to what a call could not keep
+            decide.permit(decision, verdict, call.id, target)
+            allowed.append(Offered(one.action, target.operation))
+    trail.closing = True
+    receipt = await parts.evidence.append(trail.outcome_leaf())
+    _tell(parts, trail, "allowed", receipt.id)
+    return Outcome(call_id=call.id, status=200, evidence_id=receipt.id)
 
 
 async def record_counted(parts: Parts, new_id: Callable[[], str]) -> None:

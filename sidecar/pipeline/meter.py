@@ -7,6 +7,7 @@ before it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from sidecar.model.evidence import Result
@@ -15,8 +16,14 @@ WINDOW_BYTES: Final = 1 << 20
 WINDOW_SECONDS: Final = 1.0
 
 
+def windows(piece: bytes) -> Iterator[bytes]:
+    """``piece`` in parts that fit one window."""
+    for at in range(0, len(piece), WINDOW_BYTES):
+        yield piece[at : at + WINDOW_BYTES]
+
+
 class Meter:
-    """``now`` is monotonic seconds. The hash is SHA-256 over the bytes an agent was given (it may know it)."""
+    """``now`` is monotonic seconds."""
 
     def __init__(self, status: int, now: float) -> None:
         self._status = status
@@ -40,6 +47,6 @@ class Meter:
         self._count += len(chunk)
         self._allowance -= len(chunk)
 
-    def result(self) -> Result:
-        """Status, count and hash so far."""
-        return Result(status=self._status, bytes=self._count, hash=self._hash.hexdigest())
+    def result(self, digest: Callable[[bytes], str]) -> Result:
+        """Status, count and hash so far: ``digest`` (HMAC) of the SHA-256 of the bytes, which may be few to guess."""
+        return Result(status=self._status, bytes=self._count, hash=digest(self._hash.digest()))

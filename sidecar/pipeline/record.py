@@ -7,6 +7,7 @@ then. It never holds a secret.
 from __future__ import annotations
 
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -36,7 +37,9 @@ class Trail:
     """What is known of one call so far. Times are seconds of a monotonic clock."""
 
     __slots__ = (
+        "body",
         "call",
+        "closing",
         "credential",
         "decision",
         "destination",
@@ -68,7 +71,10 @@ class Trail:
         self.credential: CredentialUse | None = None
         self.intent: int | None = None
         self.result: Result | None = None
+        # What is given back when the call ends, unless a stream has taken it over.
         self.place: Traffic | None = None
+        self.body: AsyncIterator[bytes] | None = None
+        self.closing = False  # the outcome is on its way to the log: it must not be recorded twice
 
     def lap(self, name: str, since: float, now: float) -> None:
         """Note how long a step took; shown in evidence in microseconds."""
@@ -147,6 +153,17 @@ def _set(decision: Decision) -> dict[str, Any] | None:
     """The obligations that ask for something."""
     values = msgspec.structs.asdict(decision.obligations)
     return {name: value for name, value in values.items() if value} or None
+
+
+def agents_view(leaf: Leaf) -> Leaf:
+    """What an agent sees of its own record: nothing of the transport, the vault or the log's keys (INV-6)."""
+    where = leaf.destination
+    return msgspec.structs.replace(
+        leaf,
+        destination=DestinationUse(host=where.host, port=where.port) if where else None,
+        credential=None,
+        attachment=None,
+    )
 
 
 def body_record(request: bytes, answer: bytes) -> bytes:

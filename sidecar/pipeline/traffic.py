@@ -8,7 +8,7 @@ from __future__ import annotations
 from sidecar.config.sections import ConnectorSection
 from sidecar.errors import Refused, Unavailable
 from sidecar.model.registry import Statistics
-from sidecar.rules.limits import Breaker, RetryBudget
+from sidecar.rules.limits import CLOSED, Breaker, RetryBudget
 
 
 class Traffic:
@@ -36,6 +36,11 @@ class Traffic:
     def leave(self) -> None:
         """Give the place back."""
         self.in_flight -= 1
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the circuit lets everything through."""
+        return self.breaker.state is CLOSED
 
     def check_circuit(self, section: ConnectorSection, now: float) -> None:
         """Raises ``Unavailable("circuit_open")`` early, while no probe may go out."""
