@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ from sidecar.model.evidence import Leaf
 from sidecar.model.secret import Secret
 from sidecar.pipeline.handle import handle, offer, recognise, turn_away
 from sidecar.pipeline.parts import Parts
+from sidecar.pipeline.record import agents_view
 from sidecar.pipeline.select import EXECUTE
 from sidecar.rules.documents import parse_json
 from sidecar.wire.message import Reply, Request
@@ -123,23 +125,32 @@ class AccessDoor:
         limit = _number(query.get("limit"), 50, _MOST_LISTED)
         before = _number(query.get("before"), None, 1 << 62)
         leaves, following = await self._parts.reader.recent(principal, limit or 1, before)
-        return _document({"records": leaves, "next": following})
+        return _document(
+            {"records": [agents_view(leaf) for leaf in leaves if self._is_own(leaf, principal)], "next": following}
+        )
 
     async def _one_evidence(self, request: Request, at: dict[str, str]) -> Reply:
         principal = await self._admit(request)
         leaf: Leaf | None = None
         if at["origin"] == self._parts.evidence.origin and at["index"].isdecimal() and len(at["index"]) < 20:
             leaf = await self._parts.reader.read(int(at["index"]))
-        if leaf is None or leaf.principal != principal:
+        if leaf is None or not self._is_own(leaf, principal):
             # Whether another's record exists is not for this caller to learn.
             raise Refused("unknown_evidence", "No record of yours has this id.")
-        return _document(leaf)
+        return _document(agents_view(leaf))
+
+    def _is_own(self, leaf: Leaf, principal: str) -> bool:
+        return leaf.principal == principal and leaf.tenant == self._parts.catalogue.tenant
 
     async def _admit(self, request: Request) -> str:
         return (await recognise(self._parts, self._call(request, request.peer, action="read"))).id
 
     async def _refused(self, request: Request, error: SidecarError) -> Reply:
-        return reply(await turn_away(self._parts, self._call(request, request.peer), error))
+        try:
+            call = self._call(request, request.peer)
+        except Refused as unreadable:  # two keys: neither counts
+            call, error = self._call(None, request.peer), unreadable
+        return reply(await turn_away(self._parts, call, error))
 
     async def _json(self, request: Request) -> Any:
         kind = request.header(b"content-type")
@@ -173,7 +184,7 @@ def reply(outcome: Outcome) -> Reply:
         return Reply(outcome.status, headers, outcome.body, lambda: _trailers(final()))
     headers += [_PROBLEM, (b"cache-control", b"no-store")]
     if outcome.retry_after is not None:
-        headers.append((b"retry-after", str(max(1, round(outcome.retry_after + 0.5))).encode("ascii")))
+        headers.append((b"retry-after", str(max(1, ceil(outcome.retry_after))).encode("ascii")))
     if outcome.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return Reply(outcome.status, headers, _encode(outcome.problem))

@@ -73,8 +73,9 @@ class AdminDoor:
             found = self._routes.find(request.method, request.path)
             return await found.handler(request, found.values)
         except SidecarError as error:
-            shown = problem(error, None, None)
-            return _json(shown, shown.status, "application/problem+json")
+            return _problem(error)
+        except web.HTTPRequestEntityTooLarge:
+            return _problem(Refused("body_too_large", f"The body may have at most {_BODY_BYTES} bytes."))
 
     async def _show_status(self, _: web.Request, __: dict[str, str]) -> web.Response:
         return _json(self._status())
@@ -99,9 +100,17 @@ class AdminDoor:
         return web.Response(status=answer.status, headers=headers, body=content)
 
 
+def _problem(error: SidecarError) -> web.Response:
+    shown = problem(error, None, None)
+    return _json(shown, shown.status, "application/problem+json")
+
+
 def _json(value: object, status: int = 200, kind: str = "application/json") -> web.Response:
     return web.Response(status=status, body=msgspec.json.encode(value), content_type=kind)
 
 
 def _clear(socket: Path) -> None:
+    """Remove what an earlier process left; never a file that somebody named by mistake."""
+    if socket.exists() and not socket.is_socket():
+        raise Misconfigured(f"{socket} is not a socket; the admin socket would replace it")
     socket.unlink(missing_ok=True)
