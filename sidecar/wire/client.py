@@ -165,7 +165,8 @@ async def _send_pieces(
     sender = connection.sender = asyncio.create_task(connection.send_pieces(pieces))
     sender.add_done_callback(give_up)
     await asyncio.wait((sender, arrived), return_when=asyncio.FIRST_COMPLETED)
-    if not arrived.done():
-        await sender
+    if not answer.status:
+        if sender.done() and not sender.cancelled():
+            sender.result()
     elif answer.status >= 400:
         sender.cancel()

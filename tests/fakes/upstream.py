@@ -32,6 +32,15 @@ class Conversation:
                 return head + await self._reader.readuntil(b"0\r\n\r\n")
         return head
 
+    async def read_until(self, end: bytes) -> None:
+        """Swallow everything up to ``end``."""
+        tail = b""
+        while not tail.endswith(end):
+            data = await self._reader.read(1 << 16)
+            if not data:
+                return
+            tail = (tail + data)[-len(end) :]
+
     async def rest(self) -> bytes:
         """Everything until the client ends the connection."""
         return await self._reader.read()
