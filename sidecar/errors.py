@@ -77,6 +77,7 @@ CODES: Final[dict[str, Code]] = {
     "data_source_error": Code(502, "The data source failed"),
     # ourselves
     "evidence_unavailable": Code(503, "Evidence cannot be made durable"),
+    "overloaded": Code(503, "The sidecar has too many connections"),
     "draining": Code(503, "The sidecar is shutting down"),
     "cancelled": Code(503, "The caller went away before the call ended"),
     "internal_error": Code(500, "The sidecar failed; the call was not answered"),

@@ -12,11 +12,11 @@ from typing import Final
 Fields = list[tuple[bytes, bytes]]
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
-LINE: Final = TOKEN + rb"++:" + _VALUE + rb"*+\r\n"
+VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
+LINE: Final = TOKEN + rb"++:" + VALUE + rb"*+\r\n"
 
 _LINES: Final = re.compile(b"(?:" + LINE + b")*+")
-_PAIRS: Final = re.compile(b"(" + TOKEN + b"++):(" + _VALUE + rb"*+)\r\n")
+_PAIRS: Final = re.compile(b"(" + TOKEN + rb"++):[\t ]*+(" + VALUE + rb"*+)\r\n")
 
 
 def acceptable(block: bytes) -> bool:
@@ -24,6 +24,11 @@ def acceptable(block: bytes) -> bool:
     return _LINES.fullmatch(block) is not None
 
 
+def raw_pairs(block: bytes, start: int = 0) -> Fields:
+    """The lines of an acceptable block from ``start`` on, as llhttp reports them: blanks may end a value."""
+    return _PAIRS.findall(block, start)
+
+
 def pairs(block: bytes, start: int = 0) -> Fields:
     """The lines of an acceptable block from ``start`` on, in order: lower-cased name, value without outer blanks."""
-    return [(name.lower(), value.strip(b" \t")) for name, value in _PAIRS.findall(block, start)]
+    return [(name.lower(), value.rstrip(b" \t")) for name, value in _PAIRS.findall(block, start)]
