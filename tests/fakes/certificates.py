@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY = timedelta(days=1)
 
@@ -49,10 +49,11 @@ class Authority:
         expired: bool = False,
         early: bool = False,
         self_signed: bool = False,
-        usage: ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
+        wrong_usage: bool = False,
     ) -> ssl.SSLContext:
         """A server's context with a certificate for ``names`` (host names or IP addresses)."""
         key = ec.generate_private_key(ec.SECP256R1())
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH if wrong_usage else ExtendedKeyUsageOID.SERVER_AUTH
         subject = _name("common.example")
         now = datetime.now(UTC)
         certificate = (

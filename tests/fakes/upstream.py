@@ -33,11 +33,10 @@ class Conversation:
         return head
 
     async def read_until(self, end: bytes) -> None:
-        """Swallow everything up to ``end``."""
+        """Swallow everything up to ``end``, and whatever came with it."""
         tail = b""
-        while not tail.endswith(end):
-            data = await self._reader.read(1 << 16)
-            if not data:
+        while data := await self._reader.read(1 << 16):
+            if end in tail + data:
                 return
             tail = (tail + data)[-len(end) :]
 
@@ -56,7 +55,8 @@ class Conversation:
     def cut(self) -> None:
         """End without close_notify under TLS."""
         sock = self._writer.get_extra_info("socket")
-        socket.fromfd(sock.fileno(), sock.family, sock.type).shutdown(socket.SHUT_RDWR)
+        with socket.fromfd(sock.fileno(), sock.family, sock.type) as same:
+            same.shutdown(socket.SHUT_RDWR)
 
     def reset(self) -> None:
         """End with a RST."""
