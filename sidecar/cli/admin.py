@@ -1,0 +1,67 @@
+"""Talks to a running sidecar over its admin socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from sidecar.config.load import read
+from sidecar.errors import Misconfigured, Reason, SidecarError, Unavailable
+
+_TIMEOUT_SECONDS = 60.0
+
+
+class Answered(NamedTuple):
+    """What the door answered: the status, what it says about evidence, and the document or text."""
+
+    status: int
+    evidence_id: str | None
+    content: Any
+
+
+def socket_of(config: str) -> Path:
+    """The admin socket that a configuration names."""
+    loaded = read(Path(config), os.environ, {})
+    return loaded.resolve(loaded.config.doors.admin_socket)
+
+
+def ask(socket: Path, method: str, path: str, body: object = None) -> Answered:
+    """One request. Raises ``Unavailable`` when no sidecar listens there, ``Misconfigured`` where we may not ask."""
+    return asyncio.run(_ask(socket, method, path, body))
+
+
+def document(socket: Path, method: str, path: str) -> Any:
+    """The document of a route that must succeed. Raises ``SidecarError`` with the door's own reason."""
+    answered = ask(socket, method, path)
+    if answered.status != 200:
+        raise _refusal(answered)
+    return answered.content
+
+
+def _refusal(answered: Answered) -> SidecarError:
+    content = answered.content if isinstance(answered.content, dict) else {}
+    reasons = [Reason(reason["code"], reason["message"]) for reason in content.get("reasons", ())]
+    return SidecarError(content.get("code", "internal_error"), content.get("detail", "The sidecar refused."), reasons)
+
+
+async def _ask(socket: Path, method: str, path: str, body: object) -> Answered:
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+    connector = aiohttp.UnixConnector(str(socket))
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            session.request(method, f"http://admin{path}", json=body) as response,
+        ):
+            is_json = response.content_type.endswith("json")
+            content = await response.json(content_type=None) if is_json else await response.text()
+            return Answered(response.status, response.headers.get("Sidecar-Evidence-Id"), content)
+    except (aiohttp.ClientConnectorError, FileNotFoundError):
+        raise Unavailable(
+            "internal_error", f"No sidecar listens on {socket}. Start one with `sidecar run`."
+        ) from None
+    except PermissionError:
+        raise Misconfigured(f"{socket} may be opened by the user who runs the sidecar only.") from None
