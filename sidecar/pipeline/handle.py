@@ -235,6 +235,9 @@ async def _execute(
         try:
             inbound = await parts.caller.call(permit, target.connector.id, destination, request)
         except UpstreamFailure as failure:
+            if failure.code == "answer_too_large":  # it did answer: no fault of its own, and no better a second time
+                traffic.breaker.succeeded()
+                raise
             traffic.failed(section, failure.code, clock.monotonic(), clock.now())
             pause = retry_pause(section.retry, attempt, failure, target.operation.idempotent, random())  # noqa: S311  # jitter is no secret
             if pause is None or not traffic.is_closed or not traffic.retries.take():
