@@ -51,12 +51,31 @@ class Sealer:
         return self._head + nonce + self._cipher.encrypt(nonce, plain, context)
 
 
+class Opener:
+    """Opens one sealed value any number of times: its key is derived once, which is most of the work.
+
+    It holds the ciphertext and its key, never the plain bytes. Raises ``SealBrokenError`` for what is not a sealed
+    value at all.
+    """
+
+    __slots__ = ("_cipher", "_context", "_nonce", "_sealed")
+
+    def __init__(self, key: bytes, sealed: bytes, context: bytes) -> None:
+        if len(sealed) < _HEAD_BYTES or sealed[:1] != _VERSION:
+            raise SealBrokenError("not a sealed value")
+        self._cipher = _derive(key, sealed[1 : 1 + _SALT_BYTES])
+        self._nonce = sealed[1 + _SALT_BYTES : _HEAD_BYTES]
+        self._sealed = sealed[_HEAD_BYTES:]
+        self._context = context
+
+    def open(self) -> bytes:
+        """The plain bytes. Raises ``SealBrokenError`` for any flipped bit, other key or other context."""
+        try:
+            return self._cipher.decrypt(self._nonce, self._sealed, self._context)
+        except InvalidTag:
+            raise SealBrokenError("the sealed value was changed, or belongs to another key or place") from None
+
+
 def unseal(key: bytes, sealed: bytes, context: bytes) -> bytes:
     """The plain bytes. Raises ``SealBrokenError`` for any flipped bit, other key or other context."""
-    if len(sealed) < _HEAD_BYTES or sealed[:1] != _VERSION:
-        raise SealBrokenError("not a sealed value")
-    salt, nonce = sealed[1 : 1 + _SALT_BYTES], sealed[1 + _SALT_BYTES : _HEAD_BYTES]
-    try:
-        return _derive(key, salt).decrypt(nonce, sealed[_HEAD_BYTES:], context)
-    except InvalidTag:
-        raise SealBrokenError("the sealed value was changed, or belongs to another key or place") from None
+    return Opener(key, sealed, context).open()

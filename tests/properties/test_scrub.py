@@ -10,7 +10,7 @@ import random
 import urllib.parse
 from collections.abc import Callable
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sidecar.model.secret import Secret
 from sidecar.rules.scrub import REDACTED, Scrubber
@@ -75,7 +75,6 @@ def in_pieces(scrubber: Scrubber, body: bytes, cuts: list[int]) -> bytes:
     return b"".join(stream.feed(body[a:b]) for a, b in itertools.pairwise(edges)) + stream.finish()
 
 
-@settings(deadline=None)
 @given(
     secret=ASCII | AWKWARD,
     name=st.sampled_from(sorted(ENCODERS)),
@@ -99,7 +98,6 @@ def test_an_echo_in_any_encoding_cut_anywhere_does_not_come_out(
     assert in_pieces(scrubber, body, cuts) == whole
 
 
-@settings(deadline=None)
 @given(
     secret=st.text(min_size=3, max_size=20).map(str.encode).filter(lambda plain: len(plain) >= 6),
     before=AROUND,
@@ -122,7 +120,6 @@ def test_base64_at_any_alignment_loses_the_secret(
     assert len(left.replace(REDACTED, b"")) <= len(text) - len(secret) * 8 // 6 + 2
 
 
-@settings(deadline=None)
 @given(text=st.binary(max_size=200), cuts=st.lists(st.integers(0, 1 << 16), max_size=6))
 @example(text=b"\\", cuts=[])
 @example(text=b"\\\\u0041%4&#x", cuts=[1, 2, 3, 4])
@@ -139,7 +136,6 @@ ATOMS = (
 ESCAPED = st.lists(st.sampled_from(ATOMS), max_size=24).map(b"".join)
 
 
-@settings(deadline=None, max_examples=300)
 @given(
     text=ESCAPED, secret=st.sampled_from([b"ABAB", b"A\\/B", b"AB%41", b'A"AA', b"\\u0041", b"A B+A"]), data=st.data()
 )

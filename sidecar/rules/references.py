@@ -1,0 +1,80 @@
+"""References to secrets, read strictly: one way to write each, and nothing that could be the secret itself.
+
+    encrypted://<id>            a credential of the sealed store: lower-case letters, digits, ``.``, ``_``, ``-``
+    vault://<path>#<field>      a field of a secret in a vault: segments of letters, digits, ``.``, ``_``, ``-``
+    env://<NAME>                an environment variable (IEEE Std 1003.1 section 8.1), for development only
+
+There is no percent-encoding, query, user, port, empty or dotted segment, upper-case scheme or white space, so that
+two readers can never take one reference for two places. A text that is refused is never repeated: a raw secret is
+often what was written where its reference belongs (INV-5).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from sidecar.config.shape import SHAPED_LIKE_ONE, looks_secret
+from sidecar.errors import Misconfigured
+from sidecar.model.credential import Reference
+
+LONGEST: Final = 512  # characters
+
+_IDENTIFIER: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_SCHEMES: Final = ("vault", "encrypted", "env")
+
+
+def parse(text: str) -> Reference:
+    """The reference a configuration names. Raises ``Misconfigured``, which says what is wrong and not with what."""
+    if not isinstance(text, str):
+        raise Misconfigured("a credential's reference is text, such as encrypted://github")
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in _SCHEMES:
+        raise Misconfigured(_not_a_reference(scheme if separator else ""))
+    if len(text) > LONGEST:
+        raise Misconfigured(f"a reference has at most {LONGEST} characters")
+    locator, mark, field = rest.partition("#")
+    if scheme == "vault":
+        _check_vault(locator, field)
+    elif mark:
+        raise Misconfigured(f"{scheme}:// takes no #field: it names one value")
+    elif scheme == "encrypted":
+        check_identifier(locator)
+    elif not _VARIABLE.fullmatch(locator):
+        raise Misconfigured("env:// is followed by the name of an environment variable: letters, digits and _")
+    if any(map(looks_secret, (*locator.split("/"), field))):
+        raise Misconfigured(SHAPED_LIKE_ONE)
+    return Reference(scheme, locator, field or None)
+
+
+def check_identifier(text: str) -> None:
+    """Raises ``Misconfigured`` unless ``text`` can name a credential of the sealed store, and so a file."""
+    if not _IDENTIFIER.fullmatch(text):
+        raise Misconfigured(
+            "a credential's id has 1 to 64 lower-case letters, digits, dots, dashes and underscores, "
+            "and a letter or digit at either end"
+        )
+    if looks_secret(text):
+        raise Misconfigured(SHAPED_LIKE_ONE)
+
+
+def _check_vault(path: str, field: str) -> None:
+    if not _SEGMENT.fullmatch(field):
+        raise Misconfigured("vault:// needs one #field at its end: letters, digits, dots, dashes and underscores")
+    for segment in path.split("/"):
+        if not _SEGMENT.fullmatch(segment) or segment in (".", ".."):
+            raise Misconfigured(
+                "the path of vault:// has segments of letters, digits, dots, dashes and underscores between single "
+                "slashes, and none is . or .."
+            )
+
+
+def _not_a_reference(scheme: str) -> str:
+    if scheme.lower() in _SCHEMES:
+        return f"the scheme of a reference is lower-case: {scheme.lower()}://"
+    return (
+        "this is not a reference. Raw secrets are not accepted in configuration: store the value with "
+        "`sidecar credentials put ID` and write encrypted://ID, or name it as vault://path#field"
+    )

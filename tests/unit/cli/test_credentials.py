@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from sidecar.adapters.credentials import master_key
+from sidecar.adapters.credentials.sealed import SealedStore
+from sidecar.cli import main
+from sidecar.model.credential import Reference
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIDECAR_CONFIG", raising=False)
+
+
+def run(*arguments: str, stdin: bytes | str = "") -> Result:
+    return CliRunner().invoke(main, ["credentials", *arguments], input=stdin)
+
+
+def done(*arguments: str, stdin: bytes | str = "") -> Result:
+    result = run(*arguments, stdin=stdin)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+async def value(name: str, directory: str = "credentials", key_file: str = "credentials/master.key") -> bytes:
+    store = SealedStore(Path(directory), Path(key_file))
+    return (await store.resolve(Reference("encrypted", name))).secret.reveal()
+
+
+async def test_put_list_rotate_and_delete_beside_no_configuration_at_all() -> None:
+    done("new-key")
+    put = done("put", "github", "--kind", "OAUTH", stdin="first-value\n")
+    assert put.stdout == ""
+    assert "encrypted://github" in put.stderr
+    assert await value("github") == b"first-value"
+    done("rotate", "github", stdin="second-value\r\n")
+    assert await value("github") == b"second-value"
+    listed = json.loads(done("list", "-o", "json").stdout)
+    assert [(row["id"], row["kind"], row["version"], row["state"]) for row in listed] == [
+        ("github", "OAUTH", 2, "ok")
+    ]
+    assert yaml.safe_load(done("list", "-o", "yaml").stdout) == listed
+    table = done("list").stdout
+    assert "github" in table
+    assert "value" not in table
+    done("delete", "github", "--yes")
+    assert json.loads(done("list", "-o", "json").stdout) == []
+
+
+async def test_the_configuration_and_then_flags_say_where_the_store_is(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    config = tmp_path / "etc" / "sidecar.yaml"
+    config.write_text("tenant: acme\nstore: {directory: sealed, key_file: keys/master}\n")
+    done("new-key", "-c", str(config))
+    done("put", "github", "-c", str(config), stdin="first-value")
+    assert await value("github", "etc/sealed", "etc/keys/master") == b"first-value"
+    places = ("--directory", "other", "--key-file", "other.key")
+    done("new-key", *places)
+    done("put", "github", *places, stdin="other-value")
+    assert await value("github", "other", "other.key") == b"other-value"
+    assert run("list", "-c", "none.yaml").exit_code == 1
+
+
+async def test_only_the_last_line_break_is_dropped_and_none_from_a_key_file() -> None:
+    done("new-key")
+    done("put", "padded", stdin="  value with spaces  \n")
+    assert await value("padded") == b"  value with spaces  "
+    done("put", "ssh", "--kind", "SSH_KEY", stdin="-----BEGIN\nx\n-----END\n")
+    assert await value("ssh") == b"-----BEGIN\nx\n-----END\n"
+    done("rotate", "ssh", stdin="-----BEGIN\ny\n-----END\n")
+    assert await value("ssh") == b"-----BEGIN\ny\n-----END\n"
+    done("put", "binary", "--kind", "CUSTOM", stdin=b"\xff\xfe\xfd\xfc\xfb")
+    assert await value("binary") == b"\xff\xfe\xfd\xfc\xfb"
+
+
+@pytest.mark.parametrize("stdin", ["", "\n", "two\nlines-of-it", "two\n\n", "x" * 70_000])
+def test_a87_a_value_that_cannot_be_used_is_refused(stdin: str) -> None:
+    done("new-key")
+    refused = run("put", "github", stdin=stdin)
+    assert refused.exit_code == 1
+    assert json.loads(done("list", "-o", "json").stdout) == []
+
+
+def test_a_short_value_is_stored_with_a_warning() -> None:
+    done("new-key")
+    assert "easy to guess" in done("put", "github", stdin="abcdef").stderr
+    assert "easy to guess" not in done("put", "github", stdin="abcdefgh").stderr
+
+
+@pytest.mark.parametrize("command", ["put", "rotate"])
+@pytest.mark.parametrize("more", [["hunter2-value"], ["--hunter2-value"], ["-hunter2-value"], ["a", "hunter2-value"]])
+def test_inv_5_an_argument_is_never_a_value(command: str, more: list[str]) -> None:
+    refused = run(command, "github", *more, stdin="first-value")
+    assert refused.exit_code == 2
+    assert "stdin" in refused.stderr
+    assert "hunter2" not in refused.output
+
+
+async def test_a_value_is_asked_for_where_a_person_sits(monkeypatch: pytest.MonkeyPatch) -> None:
+    done("new-key")
+    asked: list[dict[str, object]] = []
+
+    def prompt(_text: str, **how: object) -> str:
+        asked.append(how)
+        return "typed-value"
+
+    monkeypatch.setattr("click.prompt", prompt)
+    monkeypatch.setattr("sidecar.cli.credentials._is_typed", lambda: True)
+    done("put", "github")
+    assert await value("github") == b"typed-value"
+    assert asked == [{"hide_input": True, "confirmation_prompt": True, "err": True}]
+
+
+def test_deleting_asks_first() -> None:
+    done("new-key")
+    done("put", "github", stdin="first-value")
+    assert run("delete", "github", stdin="n\n").exit_code == 1
+    assert len(json.loads(done("list", "-o", "json").stdout)) == 1
+    done("delete", "github", stdin="y\n")
+    assert run("delete", "github", "--yes").exit_code == 1
+
+
+async def test_the_master_key_is_rotated_and_never_replaced() -> None:
+    done("new-key")
+    assert run("new-key").exit_code == 1
+    done("put", "github", stdin="first-value")
+    before = master_key.load(Path("credentials/master.key"))
+    assert "1 credentials" in done("rotate", "--master").stderr
+    assert master_key.load(Path("credentials/master.key")) != before
+    assert await value("github") == b"first-value"
+
+
+def test_a_store_whose_key_is_lost_gets_no_new_one() -> None:
+    done("new-key")
+    done("put", "github", stdin="first-value")
+    Path("credentials/master.key").unlink()
+    refused = run("new-key")
+    assert refused.exit_code == 1
+    assert "restore that key" in refused.stderr
+
+
+def test_a_broken_credential_is_listed_as_such() -> None:
+    done("new-key")
+    done("put", "github", stdin="first-value")
+    Path("credentials/github.sealed").write_bytes(b"{}")
+    (row,) = json.loads(done("list", "-o", "json").stdout)
+    assert (row["state"], row["version"]) == ("broken", None)
+    assert "broken" in done("list").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("rotate",), 2),
+        (("rotate", "github", "--master"), 2),
+        (("rotate", "github"), 1),
+        (("put", "Bad Name"), 1),
+        (("delete", "../x", "--yes"), 1),
+        (("put", "github", "--kind", "ODD"), 2),
+    ],
+)
+def test_wrong_usage_and_a_refusal_have_exit_codes_of_their_own(arguments: tuple[str, ...], code: int) -> None:
+    done("new-key")
+    assert run(*arguments, stdin="first-value").exit_code == code
