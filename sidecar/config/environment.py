@@ -8,6 +8,7 @@ nothing is an error, because a setting that silently does not apply is worse tha
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -17,6 +18,7 @@ from sidecar.config.faults import Faults, nearest, show
 
 PREFIX: Final = "SIDECAR_"
 OTHERS: Final = frozenset({"SIDECAR_CONFIG", "SIDECAR_REQUIRE_FIXTURES"})  # not fields of the file
+_NEARLY: Final = 0.85  # so alike that it was meant to be the other name
 _PLAIN: Final = frozenset({"string", "integer", "number", "boolean"})
 # Kubernetes puts these into every container for a Service that happens to be called sidecar-<section>.
 _KUBERNETES: Final = re.compile(r"_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)")
@@ -98,7 +100,9 @@ def _misspelt(variable: str, value: str, known: Mapping[JsonPath, str], names: M
         rest = variable.removeprefix(PREFIX + section)
         if rest != variable and rest.startswith("_"):
             return not _from_kubernetes(rest, value)
-    return bool(nearest(variable, names))
+    return not _from_kubernetes(variable.removeprefix(PREFIX.rstrip("_")), value) and bool(
+        difflib.get_close_matches(variable, names, n=1, cutoff=_NEARLY)
+    )
 
 
 def _from_kubernetes(rest: str, value: str) -> bool:

@@ -15,9 +15,10 @@ def markdown() -> str:
     document = schema("config")
     sections = document["$defs"]
     lines: list[str] = []
-    for path, name in _walk(sections):
+    for name, paths in _walk(sections).items():
         section = sections[name]
-        lines += [f"### `{path}`" if path else "### Top level", "", section["description"].replace("``", "`"), ""]
+        title = ", ".join(f"`{path}`" for path in paths) or "Top level"
+        lines += [f"### {title}", "", section["description"].replace("``", "`"), ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         required = section["required"]
         lines += [_row(key, rule, key in required) for key, rule in section["properties"].items()]
@@ -25,14 +26,16 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
-def _walk(sections: dict[str, Any]) -> list[tuple[str, str]]:
-    """Each section once, by the first path that leads to it, parents before children."""
-    found = [("", "Config")]
-    for path, name in found:
+def _walk(sections: dict[str, Any]) -> dict[str, list[str]]:
+    """Each section with the paths that lead to it, parents before children."""
+    found: dict[str, list[str]] = {"Config": []}
+    waiting = [("", "Config")]
+    for path, name in waiting:
         for key, rule in sections[name]["properties"].items():
             at, target = _target(f"{path}.{key}".lstrip("."), rule)
-            if target and all(target != known for _, known in found):
-                found.append((at, target))
+            if target is not None:
+                waiting += [] if target in found else [(at, target)]
+                found.setdefault(target, []).append(at)
     return found
 
 
