@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +21,6 @@ from sidecar.errors import Misconfigured, Reason, Unavailable
 
 NATIVE: Final = Path(__file__).parents[2] / "_native"
 ANSWER_ROOM: Final = 1 << 16  # bytes of an answer that need no second evaluation
-
-_opening = threading.Lock()
-_opened: Library | None = None
 
 
 class Status(IntEnum):
@@ -149,13 +146,10 @@ def _sentence(fault: Fault) -> str:
     return place + fault.message
 
 
+@cache
 def library() -> Library:
     """The one library of this process, opened on first use. Raises ``Unavailable("policy_unavailable")``."""
-    global _opened  # noqa: PLW0603  # a shared library is loaded once a process, whoever asks first
-    with _opening:
-        if _opened is None:
-            _opened = Library(NATIVE / "libsidecar_opa.so")
-        return _opened
+    return Library(NATIVE / "libsidecar_opa.so")
 
 
 def opa_executable() -> Path:
