@@ -7,7 +7,8 @@ the RFC on purpose:
 * HTTP/1.0 and 1.1 only, GET HEAD POST PUT PATCH DELETE OPTIONS only, one space between the parts of the first line,
   no line before it. No CONNECT, no ``*``.
 * Exactly one Host, also with HTTP/1.0: a name, an IPv4 or a bracketed IPv6 literal, with a port of 1 to 65535 if any.
-* Content-Length once, 1 to 15 digits; or Transfer-Encoding once, exactly ``chunked``, HTTP/1.1, without the other.
+* Content-Length once, 1 to 15 digits; or Transfer-Encoding once, exactly ``chunked`` in lower
+  case, with HTTP/1.1, without the other.
 * Path: no empty or dot segment, no ``;`` or backslash; percent-encoding of printable ASCII only, and never of
   ``. / % ; \\``. No route of ours needs any of these, and policy and router must see one path.
 * Query: RFC 3986 characters; no encoded control characters. No fragment.
@@ -128,7 +129,7 @@ def _framing(by_name: dict[bytes, bytes], http_1_0: bool) -> int:
     if coding is not None:
         if length is not None:
             raise Refused("malformed", "Content-Length and Transfer-Encoding may not occur together")
-        if coding.lower() != b"chunked":
+        if coding != b"chunked":
             raise Refused("malformed", "Transfer-Encoding may only be chunked")
         if http_1_0:
             raise Refused("malformed", "HTTP/1.0 has no Transfer-Encoding")

@@ -344,7 +344,7 @@ class Connection(asyncio.Protocol):
                     continue
                 self._next = None
                 if isinstance(request, Refused):
-                    await self._answer_malformed(request)
+                    await self._answer_malformed(request, to_head=False)
                     return
                 if not (await self._answer(request) and await self._next_message()):
                     self._linger()
@@ -362,22 +362,23 @@ class Connection(asyncio.Protocol):
     async def _answer(self, request: Request) -> bool:
         """Answer one request. Returns whether the connection goes on."""
         server = self._server
+        to_head = request.method == "HEAD"
         server.in_flight += 1
         try:
             try:
                 reply = await server.handler(request)
             except Refused as refused:
-                await self._answer_malformed(refused)
+                await self._answer_malformed(refused, to_head)
                 return False
             except Exception as error:
                 server.report(error)
                 self._broken = True
                 reply = encode.bare_problem("internal_error", "the sidecar failed; the call was not answered")
-            return await self._write(reply, request.method == "HEAD")
+            return await self._write(reply, to_head)
         finally:
             server.in_flight -= 1
 
-    async def _answer_malformed(self, refused: Refused) -> None:
+    async def _answer_malformed(self, refused: Refused, to_head: bool) -> None:
         server = self._server
         self._broken = True
         try:
@@ -385,7 +386,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             server.report(error)
             reply = encode.bare_problem(refused.code, refused.detail)
-        await self._write(reply, to_head=False)
+        await self._write(reply, to_head)
         self._linger()
 
     async def _next_message(self) -> bool:

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import uvloop
@@ -117,7 +117,7 @@ class Door:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return peer
 
-    def exchange(self, pieces: bytes | Iterable[bytes], *, to_head: bool = False, end: bool = False) -> list[Answer]:
+    def exchange(self, pieces: bytes | Iterable[bytes], *methods: str, end: bool = False) -> list[Answer]:
         """Send, and read until the server closes. ``end``: say that nothing more comes."""
         with self.connect() as peer:
             try:
@@ -127,7 +127,7 @@ class Door:
                     peer.shutdown(socket.SHUT_WR)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # refused while we were still sending
-            return parse(read_all(peer), to_head=to_head)
+            return parse(read_all(peer), list(methods))
 
 
 def read_all(peer: socket.socket) -> bytes:
@@ -138,10 +138,14 @@ def read_all(peer: socket.socket) -> bytes:
     return bytes(got)
 
 
-def parse(data: bytes, *, to_head: bool = False) -> list[Answer]:
-    """Split replies. Fails on anything but whole, well-framed ones."""
-    answers = []
+def parse(data: bytes, methods: Sequence[str] = ()) -> list[Answer]:
+    """Split replies to ``methods``, but for ``100 Continue``. Fails on anything but whole, well-framed ones."""
+    answers: list[Answer] = []
     while data:
+        if data.startswith(b"HTTP/1.1 100 Continue\r\n\r\n"):
+            data = data[25:]
+            continue
+        to_head = methods[len(answers) : len(answers) + 1] == ["HEAD"]
         head, found, data = data.partition(b"\r\n\r\n")
         assert found, head
         first, *lines = head.decode("latin-1").split("\r\n")
@@ -220,8 +224,8 @@ class MemoryTransport(asyncio.Transport):
     abort = close
 
 
-async def converse(server: Server, pieces: Iterable[bytes]) -> list[Answer]:
-    """Feed ``pieces`` to a connection in memory, exactly so cut, then the peer's end; return the replies."""
+async def converse(server: Server, pieces: Iterable[bytes]) -> bytes:
+    """Feed ``pieces`` to a connection in memory, exactly so cut, then the peer's end; return what it wrote."""
     transport = MemoryTransport()
     connection = Connection(server)
     transport.connection = connection
@@ -241,23 +245,26 @@ async def converse(server: Server, pieces: Iterable[bytes]) -> list[Answer]:
     await asyncio.wait_for(connection.task, WAIT)
     transport.close()
     await asyncio.sleep(0)
-    return parse(bytes(transport.written))
+    return bytes(transport.written)
 
 
 def conversation(pieces: Iterable[bytes], limits: ServerLimits | None = None) -> tuple[list[Answer], list[Heard]]:
     """The replies to ``pieces``, and what the handler heard."""
     heard: list[Heard] = []
+    methods: list[str] = []
 
     async def note(request: Request) -> Reply:
+        methods.append(request.method)
         reply = await tell(request)
         assert isinstance(reply.body, bytes)
         heard.append(json.loads(reply.body))
         return reply
 
-    async def run() -> list[Answer]:
+    async def run() -> bytes:
         return await converse(Server(note, refuse, limits), pieces)
 
-    return uvloop.run(run()), heard
+    written = uvloop.run(run())
+    return parse(written, methods), heard
 
 
 async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:

@@ -74,7 +74,7 @@ CASES: dict[str, tuple[int, bytes]] = {
             b"identity",
             b",chunked", b"chunked,", b"chunked, x", b"chunked;q=1", b'"chunked"', b"", b"chunk\xc3\xa9d",
             b"\xa0chunked",
-            b"chunked\x0b", b"chunked chunked",
+            b"chunked\x0b", b"chunked chunked", b"Chunked", b"CHUNKED",
         )
     },
     "A65 two Transfer-Encodings": (
