@@ -35,6 +35,7 @@ import orjson
 from sidecar.adapters.observation.lines import LineWriter
 from sidecar.adapters.observation.redaction import redact, redact_line
 from sidecar.errors import SidecarError
+from sidecar.rules.limits import CLOSED
 
 CALL_FIELDS: Final = frozenset(
     {
@@ -42,26 +43,54 @@ CALL_FIELDS: Final = frozenset(
         *("code", "status", "policy_revision", "laps", "traceparent"),
     }
 )
-_COUNTED_ONLY: Final = frozenset({"evidence", "connections", "loop"})
-_LEVELS: Final = {"failure": "error", "breaker": "warning"}
+_COUNTED_ONLY: Final = frozenset({"evidence", "evidence_commit", "connections", "loop"})
+_LEVELS: Final = {
+    "call": "info",
+    "failure": "error",
+    "policy_rejected": "error",
+    "policy_error": "error",
+    "policy_timeout": "warning",
+    "policy_slow": "warning",
+    "breaker": "warning",
+    "evidence_repaired": "warning",
+    "evidence_recovered": "warning",
+    "evidence_clock_back": "warning",
+}
 _FRAMES: Final = 20
 _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 
 class JsonLogObserver:
-    """An ``Observer`` that writes lines. Events that only count (commits, connections, loop lag) get none."""
+    """An ``Observer`` that writes lines: none for events that only count, one for a circuit that changes state."""
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_circuits", "_lines")
 
     def __init__(self, lines: LineWriter) -> None:
         self._lines = lines
+        self._circuits: dict[str, str] = {}
 
     def observe(self, event: str, fields: dict[str, Any]) -> None:
         """Queue the event's line. Never raises, never waits."""
-        if event in _COUNTED_ONLY or fields.get("outcome") == "resolved":
-            return
-        level = _LEVELS.get(event) or ("error" if fields.get("outcome") == "failed" else "info")
-        self._lines.put(render(event, level, fields))
+        try:
+            if event == "call" or self._is_news(event, fields):
+                self._lines.put(render(event, _level(event, fields), fields))
+        except Exception as error:  # the port's promise: a wrong field must not fail the call that is observed
+            self._lines.put(render("failure", "error", {"error": type(error).__name__, "observing": event}))
+
+    def _is_news(self, event: str, fields: dict[str, Any]) -> bool:
+        if event == "breaker":
+            connector, state = fields["connector"], fields["state"]
+            before = self._circuits.get(connector, CLOSED)
+            self._circuits[connector] = state
+            return before != str(state)
+        return event not in _COUNTED_ONLY and fields.get("outcome") != "resolved"
+
+
+def _level(event: str, fields: dict[str, Any]) -> str:
+    level = _LEVELS.get(event)
+    if level is not None:
+        return level
+    return "error" if event.startswith("evidence_") or fields.get("outcome") == "failed" else "info"
 
 
 def render(event: str, level: str, fields: dict[str, Any]) -> bytes:

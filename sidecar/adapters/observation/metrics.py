@@ -5,7 +5,7 @@ The events and the fields they are read from; a field that is missing is not cou
 ============= ==========================================================================================
 call          surface, connector, operation, code ("allowed" or a reason code), and ``laps``: microseconds by
               the names total, policy, evidence, upstream. Connector and operation are ids of the configuration
-evidence      seconds (of one commit), records (in it), size (of the log), writable
+evidence      size (records of the log), writable
 policy_load   outcome (loaded, failed), revision
 reload        outcome (loaded, failed), of the configuration
 credential    outcome (resolved, or a reason code)
@@ -14,6 +14,9 @@ connections   door, open
 loop          lag_seconds
 failure       error (the name of an exception's class)
 ============= ==========================================================================================
+
+and ``evidence_commit`` with seconds (of one group commit) and records (in it). Every other event is counted by its
+name, which is of the program.
 
 No label holds what a caller chose, and every family is bounded, so that no caller fills the memory.
 """
@@ -85,6 +88,7 @@ class MetricsObserver(Collector):
         )
         self._connections = Level("sidecar_connections", "Open connections.", ("door",))
         self._failures = Tally("sidecar_failures", "Failures of the sidecar itself.", ("error",), limit=200)
+        self._others = Tally("sidecar_events", "Other events, by name.", ("event",), limit=200)
         self._unobserved = Tally("sidecar_unobserved_events", "Events that could not be counted.")
         self._lag = _Lag()
         self._revision: str | None = None
@@ -92,6 +96,7 @@ class MetricsObserver(Collector):
         self._events: dict[str, Callable[[dict[str, Any]], None]] = {
             "call": self._on_call,
             "evidence": self._on_evidence,
+            "evidence_commit": self._on_evidence_commit,
             "policy_load": self._on_policy_load,
             "reload": lambda fields: self._reloads.add((fields["outcome"],)),
             "credential": lambda fields: self._credentials.add((fields["outcome"],)),
@@ -105,9 +110,10 @@ class MetricsObserver(Collector):
         ProcessCollector(registry=self.registry)
 
     def observe(self, event: str, fields: dict[str, Any]) -> None:
-        """Count one event; an unknown one is left to other observers. Never raises."""
+        """Count one event. Never raises."""
         on_event = self._events.get(event)
         if on_event is None:
+            self._others.add((event,))
             return
         try:
             on_event(fields)
@@ -128,13 +134,12 @@ class MetricsObserver(Collector):
             self._upstream.add(laps["upstream"] * _MICROSECOND, connector)
 
     def _on_evidence(self, fields: dict[str, Any]) -> None:
-        if "seconds" in fields:
-            self._commit.add(fields["seconds"])
-        self._records.add((), fields.get("records", 0))
-        if "size" in fields:
-            self._size.set(fields["size"])
-        if "writable" in fields:
-            self._writable.set(1.0 if fields["writable"] else 0.0)
+        self._size.set(fields["size"])
+        self._writable.set(1.0 if fields["writable"] else 0.0)
+
+    def _on_evidence_commit(self, fields: dict[str, Any]) -> None:
+        self._commit.add(fields["seconds"])
+        self._records.add((), fields["records"])
 
     def _on_policy_load(self, fields: dict[str, Any]) -> None:
         self._loads.add((fields["outcome"],))
@@ -148,11 +153,12 @@ class MetricsObserver(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family, for one scrape."""
-        for series in (self._calls, self._loads, self._reloads, self._credentials, self._failures, self._unobserved):
-            yield series.family()
+        for tally in (self._calls, self._records, self._loads, self._reloads, self._credentials):
+            yield tally.family()
+        for tally in (self._failures, self._others, self._unobserved):
+            yield tally.family()
         for spread in (self._call, self._decision, self._upstream, self._wait, self._commit):
             yield spread.family()
-        yield self._records.family()
         for level in (self._size, self._writable, self._breaker, self._connections):
             yield level.family()
         yield GaugeMetricFamily(

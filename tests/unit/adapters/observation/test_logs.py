@@ -75,6 +75,9 @@ def test_a_call_is_one_line_with_the_fixed_names(log: Log) -> None:
         ("policy_load", {"outcome": "failed"}, "error"),
         ("credential", {"outcome": "credential_unavailable"}, "info"),
         ("breaker", {"connector": "c", "state": "open"}, "warning"),
+        ("evidence_full", {"error": "No space left on device"}, "error"),
+        ("evidence_recovered", {}, "warning"),
+        ("started", {"tenant": "acme"}, "info"),
         ("failure", {"error": "KeyError"}, "error"),
     ],
 )
@@ -85,7 +88,14 @@ def test_other_events_have_their_level(log: Log, event: str, fields: dict[str, A
     assert fields.items() <= record.items()
 
 
-@pytest.mark.parametrize("event", ["evidence", "connections", "loop"])
+def test_a_circuit_has_a_line_when_its_state_changes(log: Log) -> None:
+    observer = JsonLogObserver(log.lines)
+    for state in ("closed", "closed", "open", "open", "half_open", "closed", "closed"):
+        observer.observe("breaker", {"connector": "c", "state": state})
+    assert [record["state"] for record in log.records()] == ["open", "half_open", "closed"]
+
+
+@pytest.mark.parametrize("event", ["evidence", "evidence_commit", "connections", "loop"])
 def test_what_only_counts_has_no_line(log: Log, event: str) -> None:
     JsonLogObserver(log.lines).observe(event, {"seconds": 1.0})
     JsonLogObserver(log.lines).observe("credential", {"outcome": "resolved"})

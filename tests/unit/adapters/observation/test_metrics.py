@@ -23,7 +23,9 @@ CALL: dict[str, Any] = {
 
 def everything(metrics: MetricsObserver) -> None:
     metrics.observe("call", CALL)
-    metrics.observe("evidence", {"seconds": 0.002, "records": 3, "size": 40, "writable": True})
+    metrics.observe("evidence", {"size": 40, "writable": True})
+    metrics.observe("evidence_commit", {"seconds": 0.002, "records": 3})
+    metrics.observe("policy_slow", {"revision": "sha256:ab"})
     metrics.observe("policy_load", {"outcome": "loaded", "revision": "sha256:ab"})
     metrics.observe("reload", {"outcome": "failed"})
     metrics.observe("credential", {"outcome": "resolved"})
@@ -79,7 +81,8 @@ def test_every_event_has_its_numbers() -> None:
     assert value(metrics, "sidecar_log_lines_dropped_total") == 4
     assert value(metrics, "sidecar_build_info", version="9.9") == 1
     assert value(metrics, "sidecar_unobserved_events_total") == 0
-    metrics.observe("evidence", {"writable": False})
+    assert value(metrics, "sidecar_events_total", event="policy_slow") == 1
+    metrics.observe("evidence", {"size": 41, "writable": False})
     assert value(metrics, "sidecar_evidence_writable") == 0
 
 
