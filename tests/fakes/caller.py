@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from sidecar.errors import Unavailable, UpstreamFailure
@@ -21,11 +21,15 @@ class Reply:
     silent: bool = False
 
 
-class FakeCaller:
-    """Answers every call with ``reply`` and keeps the requests in ``sent``."""
+# a reply within the call's bounds, an answer as it is, an answer made from the request, or a failure to raise
+Step = Reply | Inbound | Callable[[Outbound], Inbound] | Exception
 
-    def __init__(self, reply: Reply | None = None) -> None:
-        self.reply = reply or Reply()
+
+class ScriptedCaller:
+    """Each call gets the next step, the last one again and again; ``sent`` is every request, in order."""
+
+    def __init__(self, *script: Step) -> None:
+        self.script: list[Step] = list(script) or [Reply()]
         self.sent: list[Outbound] = []
 
     async def call(self, permit: Permit, connector: str, destination: Destination, request: Outbound) -> Inbound:
@@ -33,28 +37,37 @@ class FakeCaller:
             raise Unavailable("internal_error", "the permit is for another connector")
         if not destination.addresses:
             raise UpstreamFailure("upstream_unavailable", "no checked address", sent=False)
+        step = self.script[min(len(self.sent), len(self.script) - 1)]
         self.sent.append(request)
-        if self.reply.silent:
-            raise UpstreamFailure("upstream_timeout", "the upstream did not answer in time", sent=True)
-        limit = request.max_bytes
-        if permit.obligations.max_bytes is not None:
-            limit = min(limit, permit.obligations.max_bytes)
-        pieces = self._pieces(limit)
-        headers = [*self.reply.headers, (b"content-length", b"%d" % len(self.reply.body))]
-        body = pieces if request.stream else b"".join([piece async for piece in pieces])
-        return Inbound(self.reply.status, headers, body, destination.addresses[0])
+        if isinstance(step, Exception):
+            raise step
+        if isinstance(step, Reply):
+            return await _reply(step, permit, destination, request)
+        return step if isinstance(step, Inbound) else step(request)
 
-    async def _pieces(self, limit: int) -> AsyncIterator[bytes]:
-        body = self.reply.body
-        half = len(body) // 2
-        if half > limit:
-            raise _too_large()
-        yield body[:half]
-        if self.reply.breaks:
-            raise UpstreamFailure("upstream_invalid", "the upstream broke off", sent=True)
-        if len(body) > limit:
-            raise _too_large()
-        yield body[half:]
+
+async def _reply(reply: Reply, permit: Permit, destination: Destination, request: Outbound) -> Inbound:
+    if reply.silent:
+        raise UpstreamFailure("upstream_timeout", "the upstream did not answer in time", sent=True)
+    limit = request.max_bytes
+    if permit.obligations.max_bytes is not None:
+        limit = min(limit, permit.obligations.max_bytes)
+    pieces = _pieces(reply, limit)
+    headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+    body = pieces if request.stream else b"".join([piece async for piece in pieces])
+    return Inbound(reply.status, headers, body, destination.addresses[0])
+
+
+async def _pieces(reply: Reply, limit: int) -> AsyncIterator[bytes]:
+    half = len(reply.body) // 2
+    if half > limit:
+        raise _too_large()
+    yield reply.body[:half]
+    if reply.breaks:
+        raise UpstreamFailure("upstream_invalid", "the upstream broke off", sent=True)
+    if len(reply.body) > limit:
+        raise _too_large()
+    yield reply.body[half:]
 
 
 def _too_large() -> UpstreamFailure:
