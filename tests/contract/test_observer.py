@@ -100,7 +100,7 @@ def test_it_never_fails(subject: Subject, event: str, fields: dict[str, Any]) ->
         ("reload", {"outcome": "failed", "nested": {"value": [Secret(CANARY)]}}),
     ],
 )
-def test_a_secret_stays_one(subject: Subject, event: str, fields: dict[str, Any]) -> None:
+def test_inv_5_an_observer_shows_no_secret(subject: Subject, event: str, fields: dict[str, Any]) -> None:
     subject.observer.observe(event, fields)
     assert CANARY.encode() not in subject.shown()
 

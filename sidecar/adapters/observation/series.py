@@ -1,8 +1,8 @@
 """Numbers that grow on the hot path, turned into Prometheus families only when they are scraped.
 
 ``prometheus_client``'s own counters take a lock and a label lookup each time: for one call with its four histograms
-about 15 us. These are a dictionary and a list, written by the event loop alone; a scrape in another thread reads
-copies, and may see a call in one family that another family does not show until the next scrape.
+about 6 us on the event loop. These are a dictionary and a list, written by the event loop alone (0.8 us); a scrape in
+another thread reads copies, and may see a call in one family that another family shows at the next scrape only.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def test_a_line_cannot_be_forged(log: Log) -> None:
     assert len(log.records()) == 1
 
 
-def test_no_secret_by_type_name_or_shape(log: Log) -> None:
+def test_inv_5_a_log_line_shows_no_secret_by_type_name_or_shape(log: Log) -> None:
     observer = JsonLogObserver(log.lines)
     observer.observe("call", {**CALL, "principal": Secret(CANARY)})
     observer.observe("call", {**CALL, "traceparent": f"scp_agent_{CANARY * 3}"})
