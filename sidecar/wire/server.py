@@ -12,6 +12,7 @@ from typing import Final
 
 from sidecar.errors import Refused
 from sidecar.wire import encode
+from sidecar.wire.incoming import Incoming
 from sidecar.wire.message import Reply, Request
 from sidecar.wire.serving import Connection
 
@@ -64,7 +65,7 @@ class Server:
         self.draining = False
         self.now = 0.0  # the loop's clock at the last sweep
         self.date = b""
-        self._open: set[Connection] = set()
+        self._open: set[Incoming] = set()
         self._listening: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._empty: asyncio.Future[None] | None = None
@@ -72,6 +73,7 @@ class Server:
     async def start(self, host: str, port: int) -> int:
         """Listen on ``host`` (an address) and ``port`` (0: any free one). Returns the bound port. Raises OSError."""
         loop = asyncio.get_running_loop()
+        self._tick(loop.time())
         self._listening = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
         self._sweep()
         bound: int = self._listening.sockets[0].getsockname()[1]
@@ -107,17 +109,20 @@ class Server:
         done, _ = await asyncio.wait((self._empty,), timeout=seconds)
         return bool(done)
 
+    def _tick(self, now: float) -> None:
+        self.now = now
+        self.date = encode.date_line(time.time())
+
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        self.now = loop.time()
-        self.date = encode.date_line(time.time())
+        self._tick(loop.time())
         for connection in tuple(self._open):
             connection.check(self.now)
         self._timer = loop.call_later(self.limits.sweep_seconds, self._sweep)
 
     # For the connections
 
-    def admit(self, connection: Connection) -> bool:
+    def admit(self, connection: Incoming) -> bool:
         """Take a new connection. False: there are too many, or the server is draining."""
         self._open.add(connection)
         if self.connections >= self.limits.connections or self.draining:
@@ -136,7 +141,7 @@ class Server:
         framing = b"content-length: %d\r\n%b" % (len(reply.body), encode.CLOSE)
         return encode.message(reply.status, headers, framing, self.date, reply.body)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Incoming) -> None:
         """A connection is gone."""
         self._open.discard(connection)
         if connection.task is not None:

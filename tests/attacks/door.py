@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import uvloop
@@ -120,21 +121,20 @@ class Door:
     def exchange(self, pieces: bytes | Iterable[bytes], *methods: str, end: bool = False) -> list[Answer]:
         """Send, and read until the server closes. ``end``: say that nothing more comes."""
         with self.connect() as peer:
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # refused while we were still sending
                 for piece in [pieces] if isinstance(pieces, bytes) else pieces:
                     peer.sendall(piece)
                 if end:
                     peer.shutdown(socket.SHUT_WR)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # refused while we were still sending
             return parse(read_all(peer), list(methods))
 
 
 def read_all(peer: socket.socket) -> bytes:
-    """Everything until the other side closes."""
+    """Everything until the other side closes, or resets what it does not want to read."""
     got = bytearray()
-    while data := peer.recv(1 << 16):
-        got += data
+    with suppress(ConnectionResetError):
+        while data := peer.recv(1 << 16):
+            got += data
     return bytes(got)
 
 
