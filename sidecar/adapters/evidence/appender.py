@@ -220,9 +220,9 @@ class Appender:
 
     def _rotate_when_due(self) -> None:
         """Begin a new segment. If that cannot be done the old one simply grows on, and the next batch tries again."""
-        if self._length < self._segment_bytes and self.size - self._first < segments.SEGMENT_RECORDS:
-            return
-        if self.size == self._first:
+        grown = self.size - self._first
+        is_due = self._length >= self._segment_bytes or grown >= segments.SEGMENT_RECORDS
+        if not is_due or not grown or not self._is(Condition.OPEN):
             return
         old = self._descriptor
         try:

@@ -91,8 +91,8 @@ class SegmentLog:
     ) -> SegmentLog:  # fmt: skip
         origin, signer = _identity(directory, tenant)
         checkpoint = checkpoints.load(directory, signer.verifier)
-        state = recover(directory, origin, checkpoint)
         key = keys.load_tenant_key(directory, tenant) or keys.make_tenant_key(directory, tenant)
+        state = recover(directory, origin, checkpoint)
         if state.repaired:
             observer.observe("evidence_repaired", {"bytes": state.repaired, "size": state.frontier.size})
         open_intents = list(state.open)

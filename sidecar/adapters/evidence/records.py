@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from sidecar.adapters.evidence import frames
-from sidecar.adapters.evidence.frames import KIND_ATTACHMENT, LEAF_KINDS
+from sidecar.adapters.evidence.frames import DOCUMENT_LIMIT, KIND_ATTACHMENT, LEAF_KINDS
 from sidecar.adapters.evidence.keys import TenantKey
 from sidecar.model.evidence import LEAF_LIMIT, Attachment, Leaf
 from sidecar.rules.sealing import Sealer
@@ -49,7 +49,7 @@ class Recorder:
             encoded = _encoder.encode(placed)
             if len(encoded) <= LEAF_LIMIT:
                 return Stored(frames.encode(LEAF_KINDS[leaf.kind], index, encoded), leaf_hash(encoded))
-            document = encoded
+            document = encoded[:DOCUMENT_LIMIT]
         sealed = self._sealer.seal(document, context(self._origin, index))
         placed = replace(placed, attachment=Attachment(hashlib.sha256(sealed).hexdigest(), self._key_id))
         encoded = _encoder.encode(placed)

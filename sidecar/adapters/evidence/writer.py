@@ -16,6 +16,7 @@ answer was withheld.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -63,7 +64,6 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._stalled = False
         # shared with the thread, under the condition's lock
         self._condition = threading.Condition(threading.Lock())
         self._queue: list[_Waiting] = []
@@ -71,6 +71,7 @@ class Writer:
         self._batch: list[_Waiting] = []
         self._busy_since: float | None = None
         self._closing = False
+        self._stalled = False
         self._due = clock.monotonic() + _CHECKPOINT_SECONDS
         self._thread = threading.Thread(target=self._run, name="evidence-writer", daemon=True)
         self._thread.start()
@@ -137,10 +138,11 @@ class Writer:
         with self._condition:
             since = self._busy_since
             idle = since is None and not self._queue
-        if since is not None and self._clock.monotonic() - since >= self._watchdog_seconds:
-            if not self._stalled:
-                self._stalled = True
-                self._observer.observe("evidence_stalled", {"seconds": self._watchdog_seconds})
+            hangs = since is not None and self._clock.monotonic() - since >= self._watchdog_seconds
+            known, self._stalled = self._stalled, self._stalled or hangs
+        if hangs and not known:
+            self._observer.observe("evidence_stalled", {"seconds": self._watchdog_seconds})
+        if hangs:
             self._fail_waiters(_STALLED)
         if not idle:
             self._arm()
@@ -157,7 +159,8 @@ class Writer:
     def _settle(
         self, batch: list[_Waiting], indices: list[int | None], events: list[tuple[str, dict[str, Any]]], took: float
     ) -> None:
-        self._stalled = False
+        with self._condition:
+            self._stalled = False
         for waiting, index in zip(batch, indices, strict=True):
             future = waiting.future
             if future is None or future.done():
@@ -179,6 +182,7 @@ class Writer:
             while self._turn():
                 pass
             self._appender.checkpoint()
+            self._finish([], [])
         except SyncFailedError as error:
             self._fail(f"a sync failed: {error}")
         except OSError as error:
@@ -187,8 +191,9 @@ class Writer:
             # waiters that are left pending would hang the sidecar: whatever it was, it fails them
             self._fail(f"{type(error).__name__} in the evidence writer")
         finally:
-            self._appender.close()
-            self._post(self._end)
+            with contextlib.suppress(OSError):
+                self._appender.close()
+            self._post(self._ended.set)
 
     def _turn(self) -> bool:
         batch = self._take()
@@ -244,9 +249,10 @@ class Writer:
         with self._condition:
             since, self._busy_since = self._busy_since, None
             self._batch = []
+            stalled = self._stalled
         events, self._appender.events = self._appender.events, []
         took = 0.0 if since is None else self._clock.monotonic() - since
-        if batch or events or self._stalled:
+        if batch or events or stalled:
             self._post(self._settle, batch, indices, events, took)
 
     def _fail(self, reason: str) -> None:
@@ -255,9 +261,6 @@ class Writer:
             batch, self._queue = self._batch + self._queue, []
             self._batch, self._busy_since = [], None
         self._finish(batch, [None] * len(batch))
-
-    def _end(self) -> None:
-        self._ended.set()
 
     def _post(self, callback: Callable[..., None], *arguments: object) -> None:
         try:
