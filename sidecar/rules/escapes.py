@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 _HEX: Final = "0123456789abcdefABCDEF"
 _SHORT: Final = {b"\\b": b"\b", b"\\f": b"\f", b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t"}
+_COMMON: Final = ((b'\\"', b'"'), (b"\\n", b"\n"), (b"\\/", b"/"), (b"\\t", b"\t"), (b"\\r", b"\r"))
 _OCTETS: Final = {(a + b).encode(): bytes([int(a + b, 16)]) for a in _HEX for b in _HEX}
 _PERCENT: Final = {b"%" + octet: plain for octet, plain in _OCTETS.items()}
 _BACKSLASH: Final = (
@@ -100,11 +101,22 @@ FOLDING: Final = b" \t\r\n"  # the bytes that FOLD takes away
 
 def decoded(text: bytes, escape: Escape) -> bytes | None:
     """The text with every escape of one kind replaced by what it stands for; None where it has none."""
+    if escape is BACKSLASH and text.count(b"\\") == sum(text.count(short) for short, _ in _COMMON):
+        return _replaced(text)
     parts = escape.split.split(text)
     if len(parts) == 1:
         return None
     parts[1::2] = map(escape.decode, parts[1::2])
     return b"".join(parts)
+
+
+def _replaced(text: bytes) -> bytes | None:
+    """The same where every backslash begins a common escape, as in most JSON: a tenth of the work."""
+    if b"\\" not in text:
+        return None
+    for short, plain in _COMMON:
+        text = text.replace(short, plain)
+    return text
 
 
 class Reading:
@@ -114,14 +126,16 @@ class Reading:
     With ``final`` such an escape is text like any other.
     """
 
-    __slots__ = ("_from", "_parent", "_to", "cut", "text")
+    __slots__ = ("_decoded", "_from", "_parent", "_source", "_to", "cut", "text")
 
     def __init__(self, text: bytes) -> None:
         self.text = text
         self.cut: int | None = None
         self._parent: Reading | None = None
-        self._from: list[int] = [0]
-        self._to: list[int] = [0]
+        self._source: list[bytes] = []  # the parent's text: what stands between escapes, and every other an escape
+        self._decoded: list[bytes] = []  # the same parts in this text
+        self._from: list[int] = []
+        self._to: list[int] = []
 
     def taken(self, escape: Escape, *, final: bool) -> Reading | None:
         """This reading with one more kind of escape taken away; None where it has none."""
@@ -131,20 +145,25 @@ class Reading:
         cut = not final and not parts[-1] and escape.partial.fullmatch(parts[-2]) is not None
         if cut:
             parts[-2:] = []
-        reading = Reading(b"")
-        reading._parent = self
-        reading._from = [0, *accumulate(map(len, parts))]
-        parts[1::2] = map(escape.decode, parts[1::2])
-        reading._to = [0, *accumulate(map(len, parts))]
-        reading.text = b"".join(parts)
+        decoded_parts = parts.copy()
+        decoded_parts[1::2] = map(escape.decode, parts[1::2])
+        reading = Reading(b"".join(decoded_parts))
+        reading._parent, reading._source, reading._decoded = self, parts, decoded_parts
         if cut:
-            reading.cut = self.start(reading._from[-1])
+            reading.cut = self.start(sum(map(len, parts)))
         return reading
+
+    def _measure(self) -> None:
+        """Where each part begins, in either text; most readings are never asked."""
+        if not self._from:
+            self._from = [0, *accumulate(map(len, self._source))]
+            self._to = [0, *accumulate(map(len, self._decoded))]
 
     def start(self, at: int) -> int:
         """Where, in the first text, the byte at ``at`` (or the escape that stands for it) begins."""
         if self._parent is None:
             return at
+        self._measure()
         part = min(bisect_right(self._to, at) - 1, len(self._from) - 1)
         inside = 0 if part % 2 else at - self._to[part]
         return self._parent.start(self._from[part] + inside)
@@ -153,6 +172,7 @@ class Reading:
         """Where, in the first text, the byte before ``at`` (or the escape that stands for it) ends."""
         if self._parent is None:
             return at
+        self._measure()
         part = bisect_right(self._to, at - 1) - 1
         return self._parent.end(self._from[part + 1] if part % 2 else self._from[part] + at - self._to[part])
 
@@ -167,6 +187,7 @@ class Reading:
         """``at`` moved between the escapes, and the same place in this reading's text."""
         if self._parent is None:
             return at, at
+        self._measure()
         moved, source = self._parent._locate(at)
         part = min(bisect_right(self._from, source) - 1, len(self._from) - 1)
         if part % 2:

@@ -30,6 +30,7 @@ from sidecar.rules.escapes import BACKSLASH, FOLD, FOLDING, PERCENT, REFERENCE, 
 REDACTED: Final = b"[REDACTED]"
 REDACTED_NAME: Final = b"redacted"  # a header's name must stay a token (RFC 9110 section 5.1)
 NESTED: Final = 3  # escapes wrapped in each other that are taken away
+PIECE: Final = 1 << 14  # bytes of a long body to feed at once: about 10 ms for the worst text an upstream can write
 
 _KINDS: Final = (PERCENT, BACKSLASH, REFERENCE)
 _URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
@@ -182,31 +183,60 @@ class Scrubber:
             readings += layer
         return readings
 
-    def _searches(self, reading: Reading) -> Iterator[tuple[Reading, bytes, tuple[bytes, ...]]]:
-        """The needles and the text to look for them in; both have the offsets of the reading that comes along."""
-        text = reading.text
-        yield reading, text, self._plain
-        if self._spaced:
-            yield reading, text.translate(_SPACED), self._spaced
-        folded = reading.taken(FOLD, final=True) or reading
-        yield folded, folded.text, self._base64
-        yield folded, folded.text.lower(), self._hex
-
     def scan(self, text: bytes, *, final: bool) -> tuple[list[Span], int]:
         """Where the secrets are, in order and not overlapping, and from where on more text could still make one."""
         readings = self._readings(text, final=final)
-        spans: list[Span] = []
-        hold = len(text)
+        found = _Found(len(text))
         for reading in readings:
-            if reading.cut is not None:
-                hold = min(hold, reading.cut)
-            for source, searched, needles in self._searches(reading):
-                for needle in needles:
-                    spans += ((source.start(at), source.end(at + len(needle))) for at in _all(searched, needle))
-                    at = None if final else _begun(searched, needle)
-                    if at is not None:
-                        hold = min(hold, source.start(at))
-        return _merged(spans), _between(readings, hold) if hold < len(text) else hold
+            found.hold_from(reading.cut)
+            found.search(reading, reading.text, self._plain, final=final)
+            if self._spaced:
+                found.search(reading, reading.text.translate(_SPACED), self._spaced, final=final)
+            folded = reading.text.translate(None, FOLDING)
+            if self._may_be_packed(folded, final=final):
+                source = reading.taken(FOLD, final=True) or reading
+                found.search(source, folded, self._base64, final=final)
+                found.search(source, folded.lower(), self._hex, final=final)
+        hold = found.hold if found.hold == len(text) else _between(readings, found.hold)
+        return _merged(found.spans), hold
+
+    def _may_be_packed(self, folded: bytes, *, final: bool) -> bool:
+        """Whether base64 or hex of a secret is in the text, or could begin at its end."""
+        lower = folded.lower()
+        return (
+            any(needle in folded for needle in self._base64)
+            or any(needle in lower for needle in self._hex)
+            or not (
+                final
+                or (
+                    all(_begun(folded, needle) is None for needle in self._base64)
+                    and all(_begun(lower, needle) is None for needle in self._hex)
+                )
+            )
+        )
+
+
+class _Found:
+    """What one scan has come upon, in offsets of the text that was scanned."""
+
+    __slots__ = ("hold", "spans")
+
+    def __init__(self, size: int) -> None:
+        self.spans: list[Span] = []
+        self.hold = size
+
+    def hold_from(self, at: int | None) -> None:
+        """Hold the text back from there on, if not from before."""
+        if at is not None and at < self.hold:
+            self.hold = at
+
+    def search(self, source: Reading, text: bytes, needles: tuple[bytes, ...], *, final: bool) -> None:
+        """Look for the needles in ``text``, whose offsets are those of ``source``."""
+        for needle in needles:
+            self.spans += ((source.start(at), source.end(at + len(needle))) for at in _all(text, needle))
+            begun = None if final else _begun(text, needle)
+            if begun is not None:
+                self.hold_from(source.start(begun))
 
 
 class Stream:

@@ -12,6 +12,9 @@ from sidecar.rules.escapes import BACKSLASH, FOLD, PERCENT, REFERENCE, WIDE, Esc
         (BACKSLASH, b"\\u0041\\u00e9\\/\\\"\\\\\\n\\x41\\'", "Aé/\"\\\nA'".encode()),
         (BACKSLASH, b"\\uD83D\\uDE00", "😀".encode()),
         (BACKSLASH, b"\\\\u0041", b"\\u0041"),
+        (BACKSLASH, b'{\\"a\\":\\n\\t\\r\\/}', b'{"a":\n\t\r/}'),
+        (BACKSLASH, b'\\\\"\\\\n\\n', b'\\"\\n\n'),
+        (BACKSLASH, b"none", None),
         (BACKSLASH, b"\\q\\u00g0", None),
         (REFERENCE, b"&amp;&#65;&#x41;&#0065;&sol;&unknown;", b"&AAA/&unknown;"),
         (REFERENCE, b"a=1&page=2 ", None),
@@ -83,3 +86,10 @@ def test_a_place_inside_an_escape_moves_to_its_beginning() -> None:
     inner = inner.taken(PERCENT, final=True)
     assert inner is not None
     assert [inner.between(at) for at in (0, 6, 7, 8)] == [0, 0, 0, 8]
+
+
+@pytest.mark.parametrize("text", [b'{\\"a\\":\\n}', b'\\\\"x\\\\n', b"\\/\\t\\r", b'\\\\\\"', b'"\\n'])
+def test_the_quick_way_reads_as_the_careful_one(text: bytes) -> None:
+    careful = Reading(text).taken(BACKSLASH, final=True)
+    assert careful is not None
+    assert decoded(text, BACKSLASH) == careful.text
