@@ -14,6 +14,9 @@ from sidecar.cli.show import config_option, data, output_option, table
 from sidecar.config.faults import Fault
 from sidecar.config.load import Examined, examine
 from sidecar.config.sections import Config
+from sidecar.errors import SidecarError
+from sidecar.rules.addresses import static_addresses
+from sidecar.rules.catalogue import compile_catalogue
 
 
 @click.command(
@@ -33,13 +36,26 @@ def check(config: str, output: str, settings: tuple[str, ...]) -> None:
       sidecar check -c /etc/sidecar/sidecar.yaml -o json
       sidecar check --set doors.access=127.0.0.1:9080
     """
-    examined = examine(Path(config), os.environ, overrides(settings))
+    examined = _compiled(examine(Path(config), os.environ, overrides(settings)))
     if output == "table":
         _as_tables(examined, config)
     else:
         data(_as_document(examined, config), output)
     if examined.loaded is None:
         raise SystemExit(FAILED)
+
+
+def _compiled(examined: Examined) -> Examined:
+    """What a start would refuse beyond the file itself, such as a grant for a public network."""
+    if examined.loaded is None:
+        return examined
+    try:
+        compile_catalogue(examined.loaded.config)
+        static_addresses(examined.loaded.config.destinations)
+    except SidecarError as error:
+        fault = Fault("refused_at_start", examined.loaded.path.name, None, None, "", error.detail)
+        return Examined(None, (fault,), examined.warnings)
+    return examined
 
 
 def overrides(settings: Iterable[str]) -> dict[str, str]:

@@ -96,6 +96,8 @@ def _sentence(error: ValidationError, rule: dict[str, Any]) -> tuple[str, str]:
             return "out_of_range", f"must be at most {limit}"
         case "exclusiveMinimum":
             return "out_of_range", f"must be above {limit:g}"
+        case "maxLength":
+            return "too_long", f"must have at most {limit} characters"
         case "minItems" | "minLength" | "minProperties":
             return "too_short", f"must have at least {limit}"
     return "wrong_value", f"does not fit the schema's {error.validator}"

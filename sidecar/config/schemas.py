@@ -47,7 +47,9 @@ def schema(name: str) -> dict[str, Any]:
         for definition in body["$defs"].values():
             definition["required"] = list(definition["properties"])
             definition["additionalProperties"] = False
-    return {"$schema": _DIALECT, "$id": f"urn:policy-sidecar:schema:{name}:1", "title": subject.title} | body
+    head = {"$schema": _DIALECT, "$id": f"urn:policy-sidecar:schema:{name}:1", "title": subject.title}
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(head | body))  # defaults that are tuples become lists
+    return plain
 
 
 def as_file(document: dict[str, Any]) -> bytes:

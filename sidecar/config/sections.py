@@ -36,7 +36,12 @@ Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", title="64 lower-case hex
 ReferenceText = Annotated[
     str,
     Meta(
-        pattern=r"^(vault|encrypted|env)://[^\s#]+(#[^\s#]+)?$",
+        pattern=(
+            r"^(vault://[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*#[A-Za-z0-9_.-]+"
+            r"|encrypted://[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?"
+            r"|env://[A-Za-z_][A-Za-z0-9_]{0,127})$"
+        ),
+        max_length=512,
         title="a reference: vault://path#field, encrypted://id or env://NAME",
         description="a reference, never the secret itself: vault://path#field, encrypted://id or env://NAME",
     ),

@@ -40,7 +40,11 @@ def test_the_good_one_has_nothing_wrong() -> None:
             ("wrong_value", "credentials.crm-key.hosts[1]"),
         ),
         ("credentials.crm-key.reference", "env://CRM", ("environment_refused", "credentials.crm-key.reference")),
-        ("credentials.crm-key.reference", f"encrypted://{TOKEN}", ("raw_secret", "credentials.crm-key.reference")),
+        (
+            "credentials.crm-key.reference",
+            f"encrypted://{TOKEN.lower()}",
+            ("raw_secret", "credentials.crm-key.reference"),
+        ),
         ("doors.access", "0.0.0.0:8080", ("not_loopback", "doors.access")),
         ("doors.access", "[::]:8080", ("not_loopback", "doors.access")),
         ("doors.access", "localhost:8080", ("wrong_value", "doors.access")),
