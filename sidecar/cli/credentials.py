@@ -18,8 +18,8 @@ from click.core import ParameterSource
 
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.private_files import make_private_directory
-from sidecar.adapters.credentials.sealed import MANY_LINES, Entry, SealedStore, sealed_files
-from sidecar.adapters.credentials.sealed_file import VALUE_LIMIT, Kind
+from sidecar.adapters.credentials.sealed import Entry, SealedStore, sealed_files
+from sidecar.adapters.credentials.sealed_file import MANY_LINES, VALUE_LIMIT, Kind
 from sidecar.cli.show import config_option, data, output_option, table
 from sidecar.config.load import read
 from sidecar.config.sections import StoreSection

@@ -68,7 +68,7 @@ class Opener:
         self._sealed = sealed[_HEAD_BYTES:]
         self._context = context
 
-    def open(self) -> bytes:
+    def plain(self) -> bytes:
         """The plain bytes. Raises ``SealBrokenError`` for any flipped bit, other key or other context."""
         try:
             return self._cipher.decrypt(self._nonce, self._sealed, self._context)
@@ -78,4 +78,4 @@ class Opener:
 
 def unseal(key: bytes, sealed: bytes, context: bytes) -> bytes:
     """The plain bytes. Raises ``SealBrokenError`` for any flipped bit, other key or other context."""
-    return Opener(key, sealed, context).open()
+    return Opener(key, sealed, context).plain()

@@ -32,7 +32,7 @@ KEY = CANARY.encode()
 
 def _opens(data: bytes, masters: list[MasterKey]) -> bool:
     try:
-        opener(decode(data, "github"), masters).open()
+        opener(decode(data, "github"), masters).plain()
     except (SealBrokenError, UnknownKeyError):
         return False
     return True

@@ -31,11 +31,11 @@ from sidecar.adapters.credentials.private_files import (
 )
 from sidecar.adapters.credentials.sealed_file import (
     FILE_LIMIT,
-    VALUE_LIMIT,
     About,
     Kind,
     SealedFile,
     UnknownKeyError,
+    check_value,
     decode,
     encode,
     opener,
@@ -44,14 +44,12 @@ from sidecar.adapters.credentials.sealed_file import (
 )
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.credential import Credential, Reference
-from sidecar.model.secret import SHORTEST, Secret
+from sidecar.model.secret import Secret
 from sidecar.rules.references import check_identifier
 from sidecar.rules.sealing import Opener, SealBrokenError
 
 _SUFFIX: Final = ".sealed"
 _LOCK: Final = ".lock"
-MANY_LINES: Final = ("SSH_KEY", "CERTIFICATE")  # kinds that are never put into a header (A87)
-_NOT_IN_A_HEADER: Final = (b"\r", b"\n", b"\0")
 # Two files written within one tick of the file system's clock can look the same: younger ones are not kept.
 _TICK_NS: Final = 50_000_000
 
@@ -95,7 +93,7 @@ class SealedStore:
             opened = self._opened.get(name) if reference.scheme == "encrypted" else None
             if opened is None or not opened.settled or opened.stamp != _stamp(os.lstat(opened.path)):
                 opened = await self._reopened(reference)
-            return Credential(Secret(opened.opener.open()), opened.version)
+            return Credential(Secret(opened.opener.plain()), opened.version)
         except (OSError, SealBrokenError, UnknownKeyError, Misconfigured) as error:
             self._opened.pop(name, None)
             raise Unavailable(
@@ -112,7 +110,7 @@ class SealedStore:
     def put(self, name: str, secret: Secret, kind: Kind = "API_KEY") -> int:
         """Store a value, and give its version: 1, or one more than the value it replaces."""
         check_identifier(name)
-        _check_value(secret, kind)
+        check_value(secret, kind)
         make_private_directory(self._directory)
         with self._changing():
             before = self._existing(name) if os.path.lexists(self._path(name)) else None
@@ -122,7 +120,7 @@ class SealedStore:
         """Replace the value of a credential that is there, and give its new version."""
         with self._changing():
             before = self._existing(name)
-            _check_value(secret, before.kind)
+            check_value(secret, before.kind)
             return self._write(name, secret, before.kind, before)
 
     def list(self) -> Sequence[Entry]:
@@ -191,7 +189,7 @@ class SealedStore:
     def _entry(self, name: str) -> Entry:
         try:
             file = decode(read_private(self._path(name), FILE_LIMIT)[0], name)
-            opener(file, self._keys).open()
+            opener(file, self._keys).plain()
         except (SealBrokenError, UnknownKeyError, Misconfigured, FileNotFoundError):
             return Entry(name, None)
         return Entry(
@@ -204,7 +202,7 @@ class SealedStore:
         check_identifier(name)
         try:
             file = decode(read_private(self._path(name), FILE_LIMIT)[0], name)
-            opener(file, self._keys).open()
+            opener(file, self._keys).plain()
         except FileNotFoundError:
             raise _missing(name) from None
         except (SealBrokenError, UnknownKeyError) as error:
@@ -233,20 +231,6 @@ def sealed_files(directory: Path) -> Sequence[Path]:
 
 def _stamp(found: os.stat_result) -> _Stamp:
     return found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size
-
-
-def _check_value(secret: Secret, kind: Kind) -> None:
-    """Raises ``Misconfigured`` for a value that could not be injected or could not be kept out of an answer."""
-    plain = secret.reveal()
-    if len(plain) < SHORTEST:
-        raise Misconfigured(f"the value is shorter than {SHORTEST} bytes: it could not be told from ordinary text")
-    if len(plain) > VALUE_LIMIT:
-        raise Misconfigured(f"the value is longer than {VALUE_LIMIT} bytes")
-    if kind not in MANY_LINES and any(byte in plain for byte in _NOT_IN_A_HEADER):
-        raise Misconfigured(
-            "the value has a line break or NUL in it, and would split the header it is put into; only "
-            f"{' and '.join(MANY_LINES)} may have several lines"
-        )
 
 
 def _missing(name: str) -> Misconfigured:

@@ -163,3 +163,11 @@ def test_inv_5_a_scrubber_shows_nothing_and_cannot_be_copied_out(scrubber: Scrub
     for copying in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError):
             copying(scrubber)
+
+
+def test_inv_5_an_echoed_secret_does_not_reach_the_agent(scrubber: Scrubber) -> None:
+    echo = b'{"authorization": "Bearer ' + KEY.encode() + b'"}'
+    stream = scrubber.stream()
+    shown = [scrubber.scrub_body(echo)[0], stream.feed(echo) + stream.finish()]
+    shown += [value for _, value in scrubber.scrub_headers([(b"x-echo", echo)])[0]]
+    assert all(REDACTED in text and KEY.encode() not in text for text in shown)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+
 import msgspec
 import pytest
 from sidecar.adapters.credentials.master_key import generate
@@ -7,12 +9,14 @@ from sidecar.adapters.credentials.sealed_file import (
     About,
     SealedFile,
     UnknownKeyError,
+    check_value,
     decode,
     encode,
     opener,
     rewrap,
     seal,
 )
+from sidecar.errors import Misconfigured
 from sidecar.model.secret import Secret
 from sidecar.rules.sealing import SealBrokenError
 
@@ -27,14 +31,14 @@ def _sealed(**changes: object) -> SealedFile:
 
 def _opens(file: SealedFile) -> bool:
     try:
-        return opener(file, [MASTER]).open() == VALUE.reveal()
+        return opener(file, [MASTER]).plain() == VALUE.reveal()
     except (SealBrokenError, UnknownKeyError):
         return False
 
 
 def test_what_is_sealed_opens_under_its_master_key_only() -> None:
     file = _sealed()
-    assert opener(file, [generate(), MASTER]).open() == VALUE.reveal()
+    assert opener(file, [generate(), MASTER]).plain() == VALUE.reveal()
     with pytest.raises(UnknownKeyError):
         opener(file, [generate()])
     other = generate()
@@ -106,11 +110,21 @@ def test_a_new_master_key_wraps_the_small_key_and_leaves_the_value() -> None:
     file, master = _sealed(), generate()
     wrapped = rewrap(file, [MASTER], master)
     assert wrapped.value == file.value
-    assert opener(wrapped, [master]).open() == VALUE.reveal()
+    assert opener(wrapped, [master]).plain() == VALUE.reveal()
     assert not _opens(wrapped)
 
 
 def test_inv_5_the_value_is_not_in_the_file() -> None:
     data = encode(_sealed())
+    for before in range(3):
+        assert base64.b64encode(b"\0" * before + VALUE.reveal())[4:-4] not in data
     assert VALUE.reveal() not in data
-    assert b"123" not in data.split(b'"value"')[0]
+    assert VALUE.reveal() not in msgspec.json.decode(data, type=SealedFile).value
+
+
+def test_a87_a_value_with_lines_is_for_keys_and_certificates_only() -> None:
+    check_value(Secret("-----BEGIN\nx\n"), "SSH_KEY")
+    check_value(Secret("tab\tand space"), "API_KEY")
+    for plain in ("a\nbcd", "a\rbcd", "a\0bcd", "abc", "x" * 65_537):
+        with pytest.raises(Misconfigured):
+            check_value(Secret(plain), "API_KEY")
