@@ -27,7 +27,6 @@ from sidecar.errors import Refused
 _NAME_LIMIT: Final = 253  # characters, RFC 1035 section 2.3.4 without the root's dot
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_FOREIGN_DOTS: Final = re.compile("[\u3002\uff0e\uff61]")  # what UTS 46 reads as a full stop (A9)
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _PORT_LIMIT: Final = 65535
 _BASE_URL: Final = re.compile(r"(https?)://([^/?#\\]+)(/[^?#]*)?")
@@ -69,6 +68,7 @@ def _ipv6(text: str) -> str:
 
 def _a_label(label: str) -> str:
     """One label with characters beyond ASCII, or already in Punycode, as its canonical A-label."""
+    # UTS 46 also maps other full stops to ours (A9); a dot inside a label is then refused.
     try:
         unicode = idna.ulabel(label) if label.isascii() else idna.uts46_remap(label, std3_rules=True)
         return idna.alabel(unicode).decode("ascii")
@@ -91,8 +91,6 @@ def _label(label: str) -> str:
 
 
 def _name(text: str) -> str:
-    if _FOREIGN_DOTS.search(text):
-        _malformed("The host separates its labels with something other than a full stop.")
     labels = [_label(label) for label in text.removesuffix(".").split(".")]
     name = ".".join(labels)
     if len(name) > _NAME_LIMIT:
@@ -113,7 +111,7 @@ def canonical_host(text: str) -> str:
     if not 0 < len(text) <= _NAME_LIMIT + 1:
         _malformed(f"The host is empty or has more than {_NAME_LIMIT} characters.")
     if text[0] == "[":
-        if text[-1] != "]" or ":" not in text:
+        if text[-1] != "]":
             _malformed("Only an IPv6 address may stand in brackets.")
         return _ipv6(text[1:-1])
     if ":" in text:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from sidecar.config.sections import DestinationSection
 from sidecar.errors import Misconfigured, Refused
-from sidecar.rules.addresses import check_addresses, compile_grants, own_addresses, static_addresses
+from sidecar.rules.addresses import Grant, Range, check_addresses, compile_grants, own_addresses, static_addresses
+from sidecar.rules.networks import judge
 
 PUBLIC = "93.184.215.14"
 PUBLIC6 = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
@@ -132,6 +133,17 @@ def test_fixed_addresses_are_inside_their_networks() -> None:
     for wrong in (PUBLIC, "192.168.0.1", "169.254.169.254", "a.internal"):
         with pytest.raises(Misconfigured, match=r"destinations\.mine\.addresses"):
             static_addresses({"mine": destination("a.internal", 80, "10.0.0.0/8", addresses=(wrong,))})
+
+
+def test_a_metadata_address_cannot_be_fixed() -> None:
+    with pytest.raises(Misconfigured, match="outside the networks"):
+        static_addresses({"mine": destination("a.internal", 80, "100.64.0.0/10", addresses=("100.100.100.200",))})
+
+
+def test_a_grant_is_for_its_ip_version() -> None:
+    everything = Grant((Range(6, 0, (1 << 128) - 1),))
+    assert everything.covers(judge("::1"))
+    assert not everything.covers(judge("10.0.0.1"))
 
 
 def test_one_name_has_one_set_of_fixed_addresses() -> None:

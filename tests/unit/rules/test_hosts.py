@@ -25,6 +25,7 @@ from sidecar.rules.hosts import (
         ("r3---node.example", "r3---node.example"),
         ("1password.example", "1password.example"),
         ("a" * 63 + ".example", "a" * 63 + ".example"),
+        (".".join(["a" * 61, *["a" * 63] * 3]) + ".", ".".join(["a" * 61, *["a" * 63] * 3])),  # 253 and the root
         ("192.0.2.1", "192.0.2.1"),
         ("[2001:DB8:0:0::1]", "2001:db8::1"),
         ("2001:db8::1", "2001:db8::1"),
@@ -50,6 +51,11 @@ def test_a_host_has_one_canonical_form(text: str, canonical: str) -> None:
         "a_b.example",
         "a" * 64 + ".example",
         ".".join(["a" * 49] * 6),
+        ".".join(["a" * 62, "a" * 63, "a" * 63, "a" * 63]),  # 254 characters
+        ".".join(["\u00fc" * 30] * 7),  # short enough until it is Punycode
+        "b\u00fccher\u3002example",
+        "b\u00fccher\uff0eexample",
+        "b\u00fccher\uff61example",
         "xn--abc-.example",
         "xn--a.example",
         "xn--n3h.example",  # a snowman: not in IDNA 2008
@@ -193,3 +199,8 @@ def test_odd_base_urls_are_refused(text: str) -> None:
 )
 def test_a_wildcard_covers_names_below_only(pattern: str, host: str, matches: bool) -> None:
     assert host_matches(pattern, host) is matches
+
+
+def test_an_ipv6_address_without_brackets_is_explained() -> None:
+    with pytest.raises(Refused, match="must stand in brackets"):
+        parse_authority("2001:db8::1:443")

@@ -113,6 +113,7 @@ def test_late_answers_of_earlier_calls_do_not_move_an_open_circuit() -> None:
     breaker = opened()
     breaker.succeeded()
     breaker.released()
+    assert not breaker.admits(9.0, 10.0)
     for _ in range(5):
         breaker.failed(9.0, 3)
     assert breaker.state == OPEN

@@ -30,6 +30,35 @@ from sidecar.rules.networks import LOOPBACK, METADATA, PRIVATE, PUBLIC, SPECIAL,
         ("fe80::1", METADATA),
         ("100.100.100.200", METADATA),
         ("fd00:ec2::23", METADATA),
+        ("169.254.170.2", METADATA),
+        ("168.63.129.16", METADATA),
+        ("192.0.0.192", METADATA),
+        ("fd00:42::42", METADATA),
+        ("fd00:c1::a9fe:a9fe", METADATA),
+        ("fd20:ce::254", METADATA),
+        ("fd20:ce::255", PRIVATE),
+        ("168.63.129.17", PUBLIC),
+        ("0.255.255.255", SPECIAL),
+        ("192.0.0.1", SPECIAL),
+        ("192.0.2.1", SPECIAL),
+        ("192.31.196.1", SPECIAL),
+        ("192.52.193.1", SPECIAL),
+        ("192.88.99.1", SPECIAL),
+        ("192.175.48.1", SPECIAL),
+        ("198.19.255.255", SPECIAL),
+        ("198.51.100.1", SPECIAL),
+        ("203.0.113.1", SPECIAL),
+        ("239.255.255.255", SPECIAL),
+        ("255.255.255.255", SPECIAL),
+        ("2002::1", SPECIAL),
+        ("2620:4f:8000::1", SPECIAL),
+        ("2620:4f:8001::1", PUBLIC),
+        ("3ffe::1", SPECIAL),
+        ("3fff:fff::1", SPECIAL),
+        ("3fff:1000::1", PUBLIC),
+        ("64:ff9b::1", SPECIAL),
+        ("fec0::1", SPECIAL),
+        ("ff02::1", SPECIAL),
         ("::", SPECIAL),
         ("::2", SPECIAL),
         ("2001:db8::1", SPECIAL),
@@ -53,6 +82,11 @@ def test_a_mapped_address_is_its_ipv4_address() -> None:
 def test_what_is_no_plain_address_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         judge(text)
+
+
+def test_the_reason_is_the_rows_own() -> None:
+    assert judge("ff02::1").reason == "a multicast address (RFC 4291)"
+    assert judge("64:ff9b::1").reason == "not a global unicast address (RFC 4291)"
 
 
 def test_the_address_is_given_in_canonical_text() -> None:
