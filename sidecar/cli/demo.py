@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import click
 import orjson
 
+from sidecar.adapters.evidence.frames import KIND_ATTACHMENT, encode, frames
 from sidecar.adapters.evidence.verify import verify_log
 from sidecar.cli import http
 from sidecar.cli.http import Answer
@@ -128,17 +129,25 @@ def _verified(stage: Stage) -> Step:
 
 
 def _tampered(stage: Stage) -> Step:
-    """One byte of a record is changed in a copy of the log."""
+    """In a copy of the log a denial becomes an allow, and the frame's checksum is made to fit."""
     copy = stage.folder / "tampered"
     shutil.copytree(stage.folder / "evidence", copy)
-    segment = next(iter(sorted(copy.glob("*.seg"))))
-    content = bytearray(segment.read_bytes())
-    at = content.find(b'"researcher"') + 1
-    content[at] ^= 0x01
-    segment.write_bytes(content)
+    segment = min(copy.glob("*.seg"))
+    changed = _rewrite(segment, b'"decision":false', b'"decision":true ')
     report = verify_log(copy)
     came = report.problems[0].what if report.problems else "nothing was noticed"
-    return Step("one byte of the evidence is changed", came, None, not report.ok and at > 0)
+    return Step("a denial in the evidence is rewritten, checksum and all", came, None, changed and not report.ok)
+
+
+def _rewrite(segment: Path, old: bytes, new: bytes) -> bool:
+    """Replace ``old`` by ``new``, as long, in the first record that has it; whether there was one."""
+    with segment.open("r+b") as file:
+        for frame in frames(file.fileno(), 0, segment.stat().st_size):
+            if frame.kind != KIND_ATTACHMENT and old in frame.payload:
+                file.seek(frame.offset)
+                file.write(encode(frame.kind, frame.index, frame.payload.replace(old, new)))
+                return True
+    return False
 
 
 def _settled(evidence: Path) -> Path:
