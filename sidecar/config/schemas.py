@@ -6,6 +6,7 @@ An editor checks ``sidecar.yaml`` as it is typed when its first line is
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -43,8 +44,9 @@ def schema(name: str) -> dict[str, Any]:
     """One schema. Raises ``KeyError`` for a name that is not in ``NAMES``."""
     subject = _SUBJECTS[name]
     body = msgspec.json.schema(subject.kind)
-    if subject.total:
-        for definition in body["$defs"].values():
+    for definition in body["$defs"].values():
+        definition["description"] = inspect.cleandoc(definition["description"])
+        if subject.total:
             definition["required"] = list(definition["properties"])
             definition["additionalProperties"] = False
     head = {"$schema": _DIALECT, "$id": f"urn:policy-sidecar:schema:{name}:1", "title": subject.title}

@@ -283,7 +283,10 @@ class DoorsSection(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """``sidecar.yaml``. Relative paths are relative to the file's own folder."""
+    """``sidecar.yaml``, in YAML 1.2: only ``true`` and ``false`` are booleans (``no`` and ``on`` are text).
+
+    Relative paths are relative to the file's own folder. Ids are the keys of their maps.
+    """
 
     tenant: Annotated[Name, _about("the one tenant this sidecar serves")]
     principals: Annotated[dict[Name, PrincipalSection], _about("who may call, by id")] = {}

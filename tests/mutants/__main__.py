@@ -98,7 +98,9 @@ def check_unbroken(mutants: list[Mutant]) -> None:
 def main(ids: list[str]) -> int:
     """Run the mutants named, or all."""
     mutants = [mutant for mutant in table() if not ids or mutant.id in ids]
-    report = Table("mutant", "invariant", "file", "verdict", title="Mutants")
+    report = Table(title="Mutants")
+    for column in ("mutant", "invariant", "file", "verdict"):
+        report.add_column(column, overflow="fold")
     try:
         if not mutants or len({mutant.id for mutant in mutants}) != len(mutants):
             raise TableError("no such mutant, or an id stands twice")
