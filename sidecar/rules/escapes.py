@@ -2,11 +2,12 @@
 
 Five kinds of escape, each a fixed pattern that no secret ever enters (``re`` keeps compiled patterns in a cache):
 percent-encoding (RFC 3986 section 2.1), backslash escapes (RFC 8259 section 7, and ``\\xHH`` of other languages),
-character references (HTML Living Standard section 13.5), the NULs of ASCII text in UTF-16, and the white space that
-wraps base64 lines (RFC 2045 section 6.8).
+character references (HTML Living Standard section 13.5), the NULs of ASCII text in UTF-16 and UTF-32, and the white
+space that wraps base64 lines (RFC 2045 section 6.8).
 
 What an escape is depends on the text from its own first byte on and on nothing before it. A stream may therefore be
-cut between any two escapes and read on from there as if it had never been cut.
+cut between any two escapes and read on from there as if it had never been cut. (A run of NULs or white space may be
+cut anywhere: how long it is matters only to what begins before it, and that is still held.)
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Final, NamedTuple
 
 _HEX: Final = "0123456789abcdefABCDEF"
 _SHORT: Final = {b"\\b": b"\b", b"\\f": b"\f", b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t"}
+_WIDEST: Final = 3  # NULs beside an ASCII character in UTF-32; more are padding, and nothing reads on over padding
+_LONGEST_FOLD: Final = 128  # bytes of white space: a line's end and a deep indentation
 _COMMON: Final = ((b'\\"', b'"'), (b"\\n", b"\n"), (b"\\/", b"/"), (b"\\t", b"\t"), (b"\\r", b"\r"))
 _OCTETS: Final = {(a + b).encode(): bytes([int(a + b, 16)]) for a in _HEX for b in _HEX}
 _PERCENT: Final = {b"%" + octet: plain for octet, plain in _OCTETS.items()}
@@ -53,8 +56,12 @@ def _reference(token: bytes) -> bytes:
     return html.unescape(token.decode("ascii")).encode("utf-8", "surrogatepass") if token.endswith(b";") else token
 
 
-def _nothing(_token: bytes) -> bytes:
-    return b""
+def _wide(token: bytes) -> bytes:
+    return b"" if len(token) <= _WIDEST else b"\0"
+
+
+def _fold(token: bytes) -> bytes:
+    return b"" if len(token) <= _LONGEST_FOLD else b" "
 
 
 class Escape(NamedTuple):
@@ -93,8 +100,8 @@ REFERENCE: Final = Escape(
     _reference,
     re.compile(_CUT_REFERENCE),
 )
-WIDE: Final = Escape(b"\0", re.compile(rb"(\0)"), _nothing, re.compile(rb"(?!)"))
-FOLD: Final = Escape(b"", re.compile(rb"([ \t\r\n])"), _nothing, re.compile(rb"(?!)"))
+WIDE: Final = Escape(b"\0", re.compile(rb"(\0+)"), _wide, re.compile(rb"(?!)"))
+FOLD: Final = Escape(b"", re.compile(rb"([ \t\r\n]+)"), _fold, re.compile(rb"(?!)"))
 
 FOLDING: Final = b" \t\r\n"  # the bytes that FOLD takes away
 

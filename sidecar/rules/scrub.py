@@ -30,7 +30,7 @@ from sidecar.rules.escapes import BACKSLASH, FOLD, FOLDING, PERCENT, REFERENCE, 
 REDACTED: Final = b"[REDACTED]"
 REDACTED_NAME: Final = b"redacted"  # a header's name must stay a token (RFC 9110 section 5.1)
 NESTED: Final = 3  # escapes wrapped in each other that are taken away
-PIECE: Final = 1 << 14  # bytes of a long body to feed at once: about 10 ms for the worst text an upstream can write
+PIECE: Final = 1 << 14  # bytes of a long body read at once: about 10 ms for the worst text an upstream can write
 
 _KINDS: Final = (PERCENT, BACKSLASH, REFERENCE)
 _URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
@@ -121,6 +121,13 @@ class Scrubber:
         """For an answer that arrives in pieces."""
         return Stream(self)
 
+    def pieces(self, body: bytes) -> Iterator[bytes]:
+        """A long body scrubbed in steps of bounded work, for a caller that lets others run between them."""
+        stream = self.stream()
+        for at in range(0, len(body), PIECE):
+            yield stream.feed(body[at : at + PIECE])
+        yield stream.finish()
+
     def _present(self, text: bytes) -> bool:
         """Whether any reading of the text has any needle; the quick question that most answers end with."""
         if self._has(text):
@@ -195,8 +202,8 @@ class Scrubber:
             folded = reading.text.translate(None, FOLDING)
             if self._may_be_packed(folded, final=final):
                 source = reading.taken(FOLD, final=True) or reading
-                found.search(source, folded, self._base64, final=final)
-                found.search(source, folded.lower(), self._hex, final=final)
+                found.search(source, source.text, self._base64, final=final)
+                found.search(source, source.text.lower(), self._hex, final=final)
         hold = found.hold if found.hold == len(text) else _between(readings, found.hold)
         return _merged(found.spans), hold
 

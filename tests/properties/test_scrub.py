@@ -132,6 +132,7 @@ def test_a_text_without_the_secret_is_left_byte_for_byte(text: bytes, cuts: list
 ATOMS = (
     *(b"\\", b"u0041", b"u005c", b"%", b"41", b"25", b"&", b"#65;", b"amp;", b'"', b"n", b"A", b"B", b"/", b"\\/"),
     *(b"\0", b"\n", b" ", b"+", b"QUJ", b"BQUI", b"414", b"\\ud83d", b"\\ude00", b"ABA", b"x4"),
+    *(b"\0\0", b"\0" * 4, b" " * 70, b"\r\n"),
 )
 ESCAPED = st.lists(st.sampled_from(ATOMS), max_size=24).map(b"".join)
 

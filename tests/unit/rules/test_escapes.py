@@ -19,7 +19,9 @@ from sidecar.rules.escapes import BACKSLASH, FOLD, PERCENT, REFERENCE, WIDE, Esc
         (REFERENCE, b"&amp;&#65;&#x41;&#0065;&sol;&unknown;", b"&AAA/&unknown;"),
         (REFERENCE, b"a=1&page=2 ", None),
         (WIDE, b"s\0e\0", b"se"),
+        (WIDE, b"s\0\0\0e" + b"\0" * 4 + b"c", b"se\0c"),
         (FOLD, b"QU\r\n JD", b"QUJD"),
+        (FOLD, b"QU" + b" " * 129 + b"JD", b"QU JD"),
     ],
 )
 def test_escapes_are_replaced_by_what_they_stand_for(escape: Escape, text: bytes, plain: bytes | None) -> None:

@@ -7,7 +7,7 @@ import pickle
 import pytest
 from sidecar.errors import Unavailable
 from sidecar.model.secret import Secret
-from sidecar.rules.scrub import REDACTED, Scrubber, is_scrubbable
+from sidecar.rules.scrub import PIECE, REDACTED, Scrubber, is_scrubbable
 
 KEY = 'sk-Test/9f+86 d0"81\\88?4c'
 
@@ -131,12 +131,27 @@ def test_a_stream_holds_back_only_what_could_become_the_secret() -> None:
 
 
 def test_a_tail_that_never_ends_is_withheld() -> None:
-    stream = Scrubber([Secret("secret-1234")]).stream()
-    stream.feed(base64.b64encode(b"secret-1234")[:6])
+    secret = "long-secret-" * 500
+    stream = Scrubber([Secret(secret)]).stream()
     with pytest.raises(Unavailable) as refusal:
-        for _ in range(40):
-            stream.feed(b" " * 4096)
+        for letter in base64.b64encode(secret.encode()).decode():
+            stream.feed(letter.encode() + b" " * 127)
     assert refusal.value.code == "answer_withheld"
+
+
+@pytest.mark.parametrize("padding", [b"\0" * 4096, b" " * 4096, b"\r\n" * 2048])
+def test_padding_after_the_beginning_of_an_echo_is_not_held_back(padding: bytes) -> None:
+    stream = Scrubber([Secret("secret-1234")]).stream()
+    start = base64.b64encode(b"secret-1234")[:6]
+    assert stream.feed(start) == b""
+    assert stream.feed(padding) == start + padding
+
+
+def test_a_long_body_is_scrubbed_in_steps() -> None:
+    scrubber = Scrubber([Secret("secret-1234")])
+    body = b"x" * (3 * PIECE - 5) + b"secret-1234" + b"y" * PIECE
+    assert b"".join(scrubber.pieces(body)) == scrubber.scrub_body(body)[0]
+    assert b"".join(scrubber.pieces(b"")) == b""
 
 
 def test_a_secret_echoed_for_ever_does_not_fill_the_memory() -> None:

@@ -86,7 +86,7 @@ def test_a_key_that_no_random_source_draws_is_refused(tmp_path: Path, key: bytes
 
 def test_random_keys_are_not_refused(tmp_path: Path) -> None:
     chance = random.Random(11)
-    for _ in range(300):
+    for _ in range(100):
         assert load(_file(tmp_path, base64.b64encode(chance.randbytes(32))))
 
 
