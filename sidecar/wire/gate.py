@@ -13,6 +13,8 @@ the RFC on purpose:
   ``. / % ; \\``. No route of ours needs any of these, and policy and router must see one path.
 * Query: RFC 3986 characters; no encoded control characters. No fragment.
 * No underscore in a field name (CGI-like readers take ``X_Y`` for ``X-Y``), no obs-fold, no control characters.
+* Authorization and Content-Type at most once: two would be two callers, or two readings of one body.
+* HTTP/1.0 connections end with the answer, whatever they ask for.
 * ``Expect`` only with ``100-continue``. ``Upgrade`` only to ``h2c``, which is ignored as RFC 9110 section 7.8 allows
   and dropped from the headers; the connection then ends with the answer, so no byte is ever read as another protocol.
 """
@@ -50,7 +52,9 @@ _UPGRADE: Final = re.compile(rb"(?<=\n)(?:upgrade|http2-settings):[^\r\n]*\r\n",
 _NEVER: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 _FIRST_LINE: Final = re.compile(b"(" + fields.TOKEN + rb"++) ([^ ]++) HTTP/(\d\.\d)")
 
-_ONCE: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
+_ONCE: Final = frozenset(
+    (b"authorization", b"content-length", b"content-type", b"expect", b"host", b"transfer-encoding")
+)
 _NOT_OURS: Final = frozenset((b"upgrade", b"http2-settings"))
 
 
@@ -93,8 +97,7 @@ def read_head(raw: bytes, header_limit: int) -> Head:
     _check_host(by_name.get(b"host"), authority)
     http_1_0 = minor == b"0"
     body = _framing(by_name, http_1_0)
-    connection = by_name.get(b"connection")
-    keep_alive = not http_1_0 if connection is None else _keep_alive(headers, http_1_0)
+    keep_alive = not http_1_0 and (b"connection" not in by_name or _keep_alive(headers))
     expect = by_name.get(b"expect")
     if expect is not None and expect.lower() != b"100-continue":
         raise Refused("malformed", "Expect may only be 100-continue")
@@ -141,12 +144,9 @@ def _framing(by_name: dict[bytes, bytes], http_1_0: bool) -> int:
     return int(length)
 
 
-def _keep_alive(headers: fields.Fields, http_1_0: bool) -> bool:
-    tokens = b",".join([value for name, value in headers if name == b"connection"]).lower()
-    if tokens == b"keep-alive":
-        return True
-    options = {token.strip(b" \t") for token in tokens.split(b",")}
-    return b"close" not in options and (not http_1_0 or b"keep-alive" in options)
+def _keep_alive(headers: fields.Fields) -> bool:
+    options = b",".join([value for name, value in headers if name == b"connection"]).lower()
+    return b"close" not in options or b"close" not in [option.strip(b" \t") for option in options.split(b",")]
 
 
 def _without_upgrade(head: Head) -> Head:

@@ -150,7 +150,7 @@ class Connection(Incoming):
             if not isinstance(body, bytes):
                 return await self._write_stream(reply, body, to_head)
             goes_on = self._goes_on()
-            self._writer.whole(reply, body, self._server.date, self._connection(goes_on), to_head)
+            self._writer.whole(reply, body, self._server.date, b"" if goes_on else encode.CLOSE, to_head)
             return goes_on
         except encode.BadReplyError as error:  # raised before the first byte
             self._server.report(error)
@@ -161,8 +161,8 @@ class Connection(Incoming):
     async def _write_stream(self, reply: Reply, body: AsyncIterator[bytes], to_head: bool) -> bool:
         head_only = to_head or encode.bodiless(reply.status)
         old = self._head is not None and self._head.http_1_0
-        goes_on = self._goes_on() and (head_only or not old)
-        framing = self._connection(goes_on) + (b"" if head_only or old else encode.CHUNKED)
+        goes_on = self._goes_on()
+        framing = (b"" if goes_on else encode.CLOSE) + (b"" if head_only or old else encode.CHUNKED)
         try:
             head = encode.message(reply.status, reply.headers, framing, self._server.date)
         except encode.BadReplyError:
@@ -178,8 +178,3 @@ class Connection(Incoming):
             self._server.report(error)
             return False
         return goes_on
-
-    def _connection(self, goes_on: bool) -> bytes:
-        if not goes_on:
-            return encode.CLOSE
-        return encode.KEEP_ALIVE if self._head is not None and self._head.http_1_0 else b""

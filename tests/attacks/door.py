@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
     @property
     def document(self) -> Heard:
-        document: Heard = json.loads(self.body)
+        document: Heard = json.loads(self.body or b"{}")
         return document
 
     def header(self, name: str) -> str | None:

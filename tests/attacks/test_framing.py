@@ -83,6 +83,8 @@ CASES: dict[str, tuple[int, bytes]] = {
         400, post(b"Transfer-Encoding: identity", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n")),
     "A66 HTTP/1.0 with Transfer-Encoding": (
         400, b"POST / HTTP/1.0\r\nHost: door\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "two Content-Types": (400, post(b"Content-Type: a/b", b"content-type: a/b", b"Content-Length: 3", body=b"abc")),
+    "two Authorizations": (400, get(b"Authorization: Bearer a", b"Authorization: Bearer b")),
     # chunks
     **{
         f"A67 H05 chunks {body!r}": (400, chunked(body))

@@ -206,7 +206,10 @@ def test_how_the_bytes_are_cut_changes_nothing(data: bytes, cuts: list[int]) -> 
     edges = [0, *sorted({cut for cut in cuts if cut < len(data)}), len(data)]
     answers, heard = conversation(data[start:stop] for start, stop in pairwise(edges))
     whole, heard_whole = conversation([data])
-    assert [(answer.status, answer.body) for answer in answers] == [(answer.status, answer.body) for answer in whole]
+    # Which of the two readers objects first may differ, and with it the sentence; what the peer is told may not.
+    assert [(answer.status, answer.document.get("code")) for answer in answers] == [
+        (answer.status, answer.document.get("code")) for answer in whole
+    ]
     assert heard == heard_whole
 
 
