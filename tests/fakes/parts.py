@@ -10,8 +10,9 @@ import asyncio
 import hashlib
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sidecar.config.sections import Config
@@ -26,6 +27,7 @@ from sidecar.pipeline.handle import handle
 from sidecar.pipeline.parts import Parts
 from sidecar.rules.catalogue import compile_catalogue
 
+from tests.fakes.answers import answered
 from tests.fakes.caller import ScriptedCaller, Step
 from tests.fakes.clock import HeldClock
 from tests.fakes.counter import BucketCounter
@@ -177,13 +179,35 @@ class _Evidence(MemoryEvidence):
         return receipt
 
 
-class _Caller(ScriptedCaller):
+class Sent(NamedTuple):
+    """One request as the caller got it."""
+
+    permit: Permit
+    connector: str
+    destination: Destination
+    request: Outbound
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """The headers by name; a name that came twice fails the test."""
+        names = [name for name, _ in self.request.headers]
+        assert len(names) == len(set(names)), names
+        return dict(self.request.headers)
+
+
+class StagedCaller(ScriptedCaller):
+    """Plays the script, then answers ``answered()`` again and again; ``calls`` is everything it was handed."""
+
     def __init__(self, journal: list[str], script: tuple[Step, ...]) -> None:
-        super().__init__(*script)
+        super().__init__(*script, answered())
         self._journal = journal
+        self.calls: list[Sent] = []
+        self.before: Callable[[], None] = lambda: None  # called when a request has come, before it is answered
 
     async def call(self, permit: Permit, connector: str, destination: Destination, request: Outbound) -> Inbound:
         self._journal.append("send")
+        self.calls.append(Sent(permit, connector, destination, request))
+        self.before()
         return await super().call(permit, connector, destination, request)
 
 
@@ -215,7 +239,7 @@ class Stage:
     parts: Parts
     journal: list[str]
     engine: FakeEngine
-    caller: ScriptedCaller
+    caller: StagedCaller
     credentials: HeldCredentials
     evidence: _Evidence
     resolver: TableResolver
@@ -260,7 +284,7 @@ def set_stage(
     evidence = _Evidence(journal)
     stage: dict[str, Any] = {
         "engine": _Engine(journal, rule),
-        "caller": _Caller(journal, script),
+        "caller": StagedCaller(journal, script),
         "credentials": _Credentials(journal),
         "evidence": evidence,
         "resolver": TableResolver({"api.example": (ADDRESS,), "open.example": (ADDRESS,)}),
