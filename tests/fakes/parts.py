@@ -166,9 +166,11 @@ class _Evidence(MemoryEvidence):
         self._journal = journal
         self.refuses: set[str] = set()
         self.breaks: Exception | None = None
+        self.before: Callable[[Leaf], object] = lambda _: None  # called with each record that begins
 
     async def append(self, leaf: Leaf, document: bytes | None = None) -> Receipt:
         self._journal.append(f"{leaf.kind} begins")
+        self.before(leaf)
         await asyncio.sleep(0)  # durability takes its time: who does not wait for it is seen
         if self.breaks is not None:
             raise self.breaks
@@ -202,12 +204,15 @@ class StagedCaller(ScriptedCaller):
         super().__init__(*script, answered())
         self._journal = journal
         self.calls: list[Sent] = []
-        self.before: Callable[[], None] = lambda: None  # called when a request has come, before it is answered
+        self.before: Callable[[], object] = lambda: None  # called when a request has come, before it is answered
+        self.holds: asyncio.Event | None = None  # answers wait for it
 
     async def call(self, permit: Permit, connector: str, destination: Destination, request: Outbound) -> Inbound:
         self._journal.append("send")
         self.calls.append(Sent(permit, connector, destination, request))
         self.before()
+        if self.holds is not None:
+            await self.holds.wait()
         return await super().call(permit, connector, destination, request)
 
 
@@ -300,6 +305,28 @@ def set_stage(
 def make_parts(config: dict[str, Any] | Config | None = None, **overrides: Any) -> Parts:
     """Only the parts; ``overrides`` replace ports by name."""
     return set_stage(config, **overrides).parts
+
+
+def code(outcome: Outcome) -> str:
+    """The code of a refusal; anything else fails the test."""
+    assert outcome.problem is not None, outcome
+    assert outcome.status == outcome.problem.status
+    assert outcome.evidence_id == outcome.problem.evidence_id
+    return outcome.problem.code
+
+
+def in_flight(stage: Stage) -> int:
+    """Places that were taken and not given back, everywhere."""
+    return stage.parts.in_flight + sum(traffic.in_flight for traffic in stage.parts.traffic.values())
+
+
+def raising(error: BaseException) -> Callable[[Outbound], Inbound]:
+    """A step of the script that fails in a way no caller should."""
+
+    def step(_: Outbound) -> Inbound:
+        raise error
+
+    return step
 
 
 def changed(path: str, value: Any, config: dict[str, Any] = CONFIG) -> dict[str, Any]:
