@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -127,6 +127,12 @@ class Door:
                 if end:
                     peer.shutdown(socket.SHUT_WR)
             return parse(read_all(peer), list(methods))
+
+
+def comes_true(condition: Callable[[], bool]) -> bool:
+    """Whether ``condition()`` holds before the bound."""
+    pause = threading.Event()
+    return any(condition() or pause.wait(0.01) for _ in range(int(WAIT * 100)))
 
 
 def read_all(peer: socket.socket) -> bytes:
