@@ -125,6 +125,7 @@ class Incoming(asyncio.Protocol):
         """The handler asks for the body: answer ``Expect: 100-continue``."""
         if self._expecting and self._state == BODY:
             self._expecting = False
+            self._deadline = self._server.now + self._limits.body_seconds
             self._transport.write(encode.CONTINUE)
 
     def body_taken(self) -> None:
@@ -169,7 +170,7 @@ class Incoming(asyncio.Protocol):
             self._refuse(Refused("request_timeout", "the request head took too long"))
         elif self._state == HEAD:
             self.close()
-        elif self._state == BODY and not self._reading:  # it is the handler that is slow
+        elif self._state == BODY and (self._expecting or not self._reading):  # it is the handler that is slow
             self._deadline = now + self._limits.body_seconds
         elif self._state == BODY:
             self._fail_body(Refused("request_timeout", "the request body took too long"))

@@ -20,6 +20,7 @@ Handler = Callable[[Request], Awaitable[Reply]]
 OnMalformed = Callable[[Refused, str], Awaitable[Reply]]
 
 _SWEEP_SECONDS: Final = 0.5
+_DRAIN_GRACE_SECONDS: Final = 0.05
 _SHED_LINGERING: Final = 256  # connections over the cap that may stay to read their 503; the next are cut at once
 _log = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ class Server:
         self.draining = True
         if self._listening is not None:
             self._listening.close()
+        # What a busy peer has sent already deserves its answer, and with it the word that the connection closes.
+        await self._emptied(min(_DRAIN_GRACE_SECONDS, seconds))
         for connection in tuple(self._open):
             if connection.idle:
                 connection.close()

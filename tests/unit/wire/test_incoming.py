@@ -60,6 +60,26 @@ def test_a_slow_handler_is_not_the_peers_fault() -> None:
         assert len(parse(read_all(peer))[0].document["body"]) == len(body)
 
 
+def test_a_peer_that_waits_for_100_continue_is_not_late() -> None:
+    asked = threading.Event()
+    release: list[asyncio.Event] = []
+
+    async def slow(request: Request) -> Reply:
+        release.append(asyncio.Event())
+        asked.set()
+        await release[0].wait()
+        return await tell(request)
+
+    with Door(SHORT, slow) as door, door.connect() as peer:
+        peer.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n\r\n")
+        assert asked.wait(WAIT)
+        door.run(_sweeps(door, 8))
+        door.loop.call_soon_threadsafe(release[0].set)
+        assert peer.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        peer.sendall(b"hello")
+        assert parse(read_all(peer))[0].document["body"] == "hello"
+
+
 async def _sweeps(door: Door, count: int) -> int:
     """Wait until the server has looked at its clock ``count`` times."""
     seen = 0

@@ -10,7 +10,7 @@ import pytest
 from sidecar.wire.message import Reply, Request
 from sidecar.wire.server import Server, ServerLimits
 
-from tests.attacks.door import WAIT, Door, comes_true, parse, read_all, refuse, tell
+from tests.attacks.door import WAIT, Answer, Door, comes_true, parse, read_all, refuse, tell
 
 GET = b"GET / HTTP/1.1\r\nHost: door\r\n\r\n"
 
@@ -68,6 +68,22 @@ def test_drain_lets_what_is_in_flight_finish() -> None:
         answers = parse(read_all(busy))
         assert [(answer.status, answer.header("connection")) for answer in answers] == [(200, "close")]
         busy.close()
+        assert draining.result(WAIT) is True
+
+
+def test_l09_a_peer_that_keeps_asking_while_we_drain_loses_no_request() -> None:
+    """Every answer but the last keeps the connection; the last one says that it closes."""
+    with Door() as door, door.connect() as peer:
+        answers: list[Answer] = []
+        draining = None
+        while not answers or answers[-1].header("connection") != "close":
+            peer.sendall(GET)
+            answers += parse(peer.recv(1 << 16))
+            if len(answers) == 20:
+                draining = asyncio.run_coroutine_threadsafe(door.server.drain(WAIT), door.loop)
+        assert {answer.status for answer in answers} == {200}
+        peer.close()
+        assert draining is not None
         assert draining.result(WAIT) is True
 
 
