@@ -130,6 +130,17 @@ def test_a_stream_holds_back_only_what_could_become_the_secret() -> None:
     assert stream.count == 2
 
 
+def test_holding_back_never_cuts_an_escape_in_two() -> None:
+    """The tail could begin the one secret from inside an escape on; the other begins with the escape after it."""
+    scrubber = Scrubber([Secret("\\\\u0041-and-so-on"), Secret("ABCD-secret")])
+    body = b"\\\\" + b"\\u0041BCD-secret"
+    whole = scrubber.scrub_body(body)
+    assert whole == (b"\\\\[REDACTED]", 1)
+    for at in range(len(body) + 1):
+        stream = scrubber.stream()
+        assert stream.feed(body[:at]) + stream.feed(body[at:]) + stream.finish() == whole[0]
+
+
 def test_a_tail_that_never_ends_is_withheld() -> None:
     secret = "long-secret-" * 500
     stream = Scrubber([Secret(secret)]).stream()

@@ -74,6 +74,7 @@ PREDICTABLE = [
     b"correct horse battery staple!!!!",
     b"0123456789abcdefghijklmnopqrstuv",
     GOOD[:8] * 4,
+    b"Tr0ub4dor&3-correct_Horse!Xy9zQ7",
 ]
 
 

@@ -168,6 +168,15 @@ async def test_an_unchanged_file_is_read_once(store: SealedStore, monkeypatch: p
 
     monkeypatch.setattr(store, "_read", never)
     assert await _value(store) == b"first-value"
+    await _refused(store, Reference("vault", "github"))
+
+
+async def test_a103_two_files_of_one_tick_are_told_apart(store: SealedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.adapters.credentials.sealed._stamp", lambda _: (0, 0, 0, 0))
+    store.put("github", Secret("first-value"))
+    assert await _value(store) == b"first-value"
+    store.rotate("github", Secret("other-value"))
+    assert await _value(store) == b"other-value"
 
 
 async def test_inv_5_between_calls_only_ciphertext_is_kept(store: SealedStore) -> None:
