@@ -121,6 +121,10 @@ class Pool(Generic[C]):
             for connection in tuple(lane.idle):
                 connection.close()
 
+    def __len__(self) -> int:
+        """How many keys have a place taken."""
+        return len(self._lanes)
+
     def counts(self) -> tuple[int, int, int]:
         """Places taken, connections resting, calls waiting; over all keys."""
         lanes = self._lanes.values()

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from sidecar.errors import Refused, UpstreamFailure
 from sidecar.wire.client import Answer, Client, Target, Timeouts
+from sidecar.wire.dial import dial
+from sidecar.wire.upstream import Upstream
 
 from tests.fakes.upstream import OK, Conversation, ScriptedUpstream, recorder, replies, until, upstream
 
@@ -182,21 +184,87 @@ async def test_a_source_that_fails_ends_the_connection(client: Client) -> None:
         assert client.counts() == (0, 0, 0)
 
 
-async def test_an_early_refusal_ends_the_sending(client: Client) -> None:
-    never = asyncio.Event()
+class Endless:
+    """A body that yields once and then waits; ``stopped`` is set when it is told to stop."""
 
-    async def body() -> AsyncIterator[bytes]:
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.stopped = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         yield b"x"
-        await never.wait()
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped.set()
+
+
+async def test_an_early_refusal_ends_the_sending(client: Client) -> None:
+    body = Endless()
 
     async def script(conversation: Conversation) -> None:
         await conversation.read_until(b"x\r\n")
-        await conversation.send(b"HTTP/1.1 413 Too much\r\nContent-Length: 2\r\n\r\nno")
+        await conversation.send(b"HTTP/1.1 413 Too much\r\nContent-Length: 2\r\n\r\nn")
+        async with asyncio.timeout(2):
+            await body.stopped.wait()
+        await conversation.send(b"o")
+        await conversation.rest()
+
+    async with upstream(script) as up:
+        answer = await client.send(at(up), "POST", "/", [], aiter(body), QUICK)
+        assert (answer.status, await answer.read(10)) == (413, b"no")
+        assert client.counts() == (0, 0, 0)
+
+
+async def test_an_upstream_may_answer_while_it_reads(client: Client) -> None:
+    more = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        await more.wait()
+        yield b"y"
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_until(b"x\r\n")
+        await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+        await conversation.read_until(b"y\r\n0\r\n\r\n")
+        await conversation.send(b"k")
         await conversation.rest()
 
     async with upstream(script) as up:
         answer = await client.send(at(up), "POST", "/", [], body(), QUICK)
-        assert (answer.status, await answer.read(10)) == (413, b"no")
+        more.set()
+        assert await answer.read(10) == b"ok"
+        assert client.counts() == (1, 1, 0)
+
+
+async def test_h22_cancelling_stops_the_source(client: Client) -> None:
+    body = Endless()
+    async with upstream(replies(OK)) as up:
+        sending = asyncio.create_task(client.send(at(up), "POST", "/", [], aiter(body), QUICK))
+        await body.begun.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        async with asyncio.timeout(2):
+            await body.stopped.wait()
+        assert client.counts() == (0, 0, 0)
+
+
+async def test_a_connection_that_ends_as_it_opens_leaves_its_place(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dial_and_lose(*given: Any) -> Upstream:
+        connection: Upstream = await dial(*given)
+        connection.close()
+        return connection
+
+    monkeypatch.setattr("sidecar.wire.client.dial", dial_and_lose)
+    async with upstream(replies(OK)) as up:
+        with pytest.raises(UpstreamFailure, match="closed the connection") as failure:
+            await get(client, up)
+        assert not failure.value.sent
         assert client.counts() == (0, 0, 0)
 
 

@@ -170,8 +170,9 @@ async def test_a_resting_connection_that_ends_is_forgotten() -> None:
     pool: Pool[Connection] = Pool(1)
     connection = await dialled(pool)
     pool.free(KEY, connection)
+    assert len(pool) == 1
     connection.close()
-    assert pool.counts() == (0, 0, 0)
+    assert (len(pool), pool.counts()) == (0, (0, 0, 0))
     assert pool.take(KEY, (A,)) is None
 
 

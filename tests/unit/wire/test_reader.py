@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sidecar.wire.answer_gate import BadAnswer
+from sidecar.wire import reader as reader_module
+from sidecar.wire.answer_gate import UNTIL_CLOSE, BadAnswer, Head
 from sidecar.wire.reader import INTERIM_MAX, AnswerReader
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -175,3 +176,28 @@ def test_one_connection_reads_answer_after_answer() -> None:
         reader.feed(message)
         assert reader.done
         assert reader.reusable
+
+
+@pytest.mark.parametrize(
+    ("raw", "believed"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 4),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 6),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", UNTIL_CLOSE),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 0),
+        (CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", 20),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n5\r\nhello\r\n0\r\n\r\n", -2),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello", 5),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello", UNTIL_CLOSE),
+    ],
+)
+def test_the_second_reader_has_a_veto(raw: bytes, believed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the first reader believes about the end, it must be what llhttp believes."""
+    monkeypatch.setattr(reader_module, "read_head", lambda *_, **__: Head(200, [], believed, True))
+    assert reading([raw])[0] == "bad"
+    assert reading([raw[i : i + 1] for i in range(len(raw))])[0] == "bad"
+
+
+def test_the_second_reader_decides_with_us_whether_the_connection_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "read_head", lambda *_, **__: Head(200, [], 0, True))
+    assert reading([b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"])[5] is False
