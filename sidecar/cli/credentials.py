@@ -52,6 +52,16 @@ _no_more = click.argument("more", nargs=-1, type=click.UNPROCESSED)
 _UNSEEN: Final = {"ignore_unknown_options": True}
 
 
+class WithoutValue(click.Command):
+    """A command that refuses whatever could be a value, before any of it is taken for a cluster of short options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The rest of the arguments; a single dash with more than ``-c FILE`` behind it ends here."""
+        if any(len(argument) > 2 and argument[0] == "-" and argument[1] not in "-c" for argument in args):
+            _refuse(("",))
+        return super().parse_args(ctx, args)
+
+
 @click.group(epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
 def credentials() -> None:
     """Manage the sealed credential store.
@@ -64,7 +74,7 @@ def credentials() -> None:
     """
 
 
-@credentials.command(context_settings=_UNSEEN)
+@credentials.command(cls=WithoutValue, context_settings=_UNSEEN)
 @click.argument("name", metavar="ID")
 @_no_more
 @click.option("--kind", type=click.Choice(KINDS), default="API_KEY", show_default=True, help="What the value is.")
@@ -103,7 +113,7 @@ def list_(output: str, **where: str | None) -> None:
         data(rows, output)
 
 
-@credentials.command(context_settings=_UNSEEN)
+@credentials.command(cls=WithoutValue, context_settings=_UNSEEN)
 @click.argument("name", metavar="[ID]", required=False)
 @_no_more
 @click.option("--master", is_flag=True, help="Wrap every credential under a new master key.")
