@@ -47,7 +47,7 @@ def _places_options(command: Command) -> Command:
     return config_option(directory(key_file(command)))
 
 
-_no_more = click.argument("more", nargs=-1, type=click.UNPROCESSED)
+_no_more = click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="")
 # What looks like an option must end among `more` and be refused unseen: it may be a value.
 _UNSEEN: Final = {"ignore_unknown_options": True}
 

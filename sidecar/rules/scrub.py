@@ -18,7 +18,6 @@ Between that and eight bytes ordinary text may be masked by chance, which is the
 
 from __future__ import annotations
 
-from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, NoReturn
@@ -26,6 +25,7 @@ from typing import Final, NoReturn
 from sidecar.errors import Unavailable
 from sidecar.model.secret import SHORTEST, Secret
 from sidecar.rules.escapes import BACKSLASH, FOLD, FOLDING, PERCENT, REFERENCE, WIDE, Escape, Reading, decoded
+from sidecar.rules.needles import beginning, cores, places, texts
 
 REDACTED: Final = b"[REDACTED]"
 REDACTED_NAME: Final = b"redacted"  # a header's name must stay a token (RFC 9110 section 5.1)
@@ -33,7 +33,6 @@ NESTED: Final = 3  # escapes wrapped in each other that are taken away
 PIECE: Final = 1 << 14  # bytes of a long body read at once: about 10 ms for the worst text an upstream can write
 
 _KINDS: Final = (PERCENT, BACKSLASH, REFERENCE)
-_URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
 _SPACED: Final = bytes.maketrans(b"+", b" ")
 _HOLD_BYTES: Final = 1 << 16
 _HOLD_RATIO: Final = 36  # a byte as \uXXXX of \uXXXX: the longest honest form of a byte
@@ -78,11 +77,11 @@ class Scrubber:
                 raise Unavailable(
                     "credential_unavailable", "the credential is too short to be kept out of the answer"
                 )
-            plain += _texts(secret.reveal())
+            plain += texts(secret.reveal())
         self._plain = tuple(dict.fromkeys(plain))
         self._lower = tuple(text.lower() for text in self._plain)
         self._spaced = tuple(text.translate(_SPACED) for text in self._plain if b" " in text)
-        self._base64 = tuple(core for text in self._plain for core in _cores(text))
+        self._base64 = tuple(core for text in self._plain for core in cores(text))
         self._hex = tuple(text.hex().encode() for text in self._plain)
         self._quoted = any(b'"' in text for text in self._plain)
         self.longest = max(map(len, self._plain), default=0)
@@ -216,8 +215,8 @@ class Scrubber:
             or not (
                 final
                 or (
-                    all(_begun(folded, needle) is None for needle in self._base64)
-                    and all(_begun(lower, needle) is None for needle in self._hex)
+                    all(beginning(folded, needle) is None for needle in self._base64)
+                    and all(beginning(lower, needle) is None for needle in self._hex)
                 )
             )
         )
@@ -240,8 +239,8 @@ class _Found:
     def search(self, source: Reading, text: bytes, needles: tuple[bytes, ...], *, final: bool) -> None:
         """Look for the needles in ``text``, whose offsets are those of ``source``."""
         for needle in needles:
-            self.spans += ((source.start(at), source.end(at + len(needle))) for at in _all(text, needle))
-            begun = None if final else _begun(text, needle)
+            self.spans += ((source.start(at), source.end(at + len(needle))) for at in places(text, needle))
+            begun = None if final else beginning(text, needle)
             if begun is not None:
                 self.hold_from(source.start(begun))
 
@@ -290,39 +289,6 @@ class Stream:
         self._held = text[hold:]
         self._done = at - hold
         return b"".join(out)
-
-
-def _texts(plain: bytes) -> list[bytes]:
-    """The secret, and what becomes of it where its bytes are read as Latin-1 and written as UTF-8 (WSGI does)."""
-    return [plain] if plain.isascii() else [plain, plain.decode("latin-1").encode()]
-
-
-def _cores(plain: bytes) -> Iterator[bytes]:
-    """The characters of base64 that the secret alone determines, at each alignment and in both alphabets."""
-    for before in range(3):
-        encoded = b2a_base64(b"\0" * before + plain, newline=False)
-        core = encoded[-(-8 * before // 6) : 8 * (before + len(plain)) // 6]
-        yield core
-        if b"+" in core or b"/" in core:
-            yield core.translate(_URLSAFE)
-
-
-def _all(text: bytes, needle: bytes) -> Iterator[int]:
-    at = text.find(needle)
-    while at >= 0:
-        yield at
-        at = text.find(needle, at + 1)
-
-
-def _begun(text: bytes, needle: bytes) -> int | None:
-    """The first place from which on the text is a beginning of the needle, but not all of it."""
-    first = needle[:1]
-    at = text.find(first, max(0, len(text) - len(needle) + 1))
-    while at >= 0:
-        if needle.startswith(text[at:]):
-            return at
-        at = text.find(first, at + 1)
-    return None
 
 
 def _merged(spans: list[Span]) -> list[Span]:
