@@ -56,18 +56,29 @@ class Document:
 
     def __init__(self, root: Node, value: Any) -> None:
         self._root = root
+        self._children: dict[int, dict[object, tuple[Node, Node]]] = {}  # by the node's identity, filled when asked
         self.value = value
 
     def place(self, path: JsonPath, *, key: bool = False) -> Place:
         """Where ``path`` is written, or the nearest thing around it; ``key``: the key rather than its value."""
         node, at = self._root, self._root
         for step in path:
-            found = _child(node, step)
+            found = self._child(node, step)
             if found is None:
                 return _place(at)
             name, node = found
             at = name if key or not isinstance(node, ScalarNode) else node
         return _place(at)
+
+    def _child(self, node: Node, step: str | int) -> tuple[Node, Node] | None:
+        """The nodes of a key and its value; of a list's item twice the item."""
+        if isinstance(node, SequenceNode):
+            return (node.value[step],) * 2 if isinstance(step, int) and step < len(node.value) else None
+        if not isinstance(node, MappingNode):
+            return None
+        if id(node) not in self._children:
+            self._children[id(node)] = {name.value: (name, item) for name, item in reversed(node.value)}
+        return self._children[id(node)].get(step)
 
 
 def parse(data: bytes) -> Document:
@@ -236,14 +247,6 @@ class _Build:
 
 def _too_large() -> NoReturn:
     raise DocumentError([(f"the document has more than {NODES_LIMIT} values, aliases counted each time", None)])
-
-
-def _child(node: Node, step: str | int) -> tuple[Node, Node] | None:
-    if isinstance(node, MappingNode):
-        return next(((name, item) for name, item in node.value if name.value == step), None)
-    if isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return node.value[step], node.value[step]
-    return None
 
 
 def _place(node: Node) -> Place:

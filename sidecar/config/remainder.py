@@ -17,17 +17,17 @@ _STAND_IN: Final = "set-aside"
 
 def remainder(value: Any, faulty: Iterable[JsonPath]) -> tuple[dict[str, Any], frozenset[str]]:
     """A copy of ``value`` without the ``faulty`` paths, and the ids that were set aside with them."""
-    rest: dict[str, Any] = dict(value) if isinstance(value, dict) else {}
+    rest: dict[str, Any] = _copy(value, 4) if isinstance(value, dict) else {}
     gone: set[str] = set()
-    for path in faulty:
+    for at, path in enumerate(faulty):
         match path:
             case (str(section), str(entry), *_) if section in _MAPS:
-                rest[section] = _without(rest.get(section), entry)
+                _take(rest.get(section), entry)
                 gone.add(entry)
             case ("connectors", str(entry), *inner):
-                rest["connectors"] = _connector(rest.get("connectors"), entry, tuple(inner), gone)
+                _set_connector_aside(rest.get("connectors"), entry, tuple(inner), at, gone)
             case (str(section), str(field), *_):
-                rest[section] = _without(rest.get(section), field)
+                _take(rest.get(section), field)
             case (str(section),):
                 gone |= _ids(rest.pop(section, None))
     if not isinstance(rest.get("tenant"), str):
@@ -35,29 +35,36 @@ def remainder(value: Any, faulty: Iterable[JsonPath]) -> tuple[dict[str, Any], f
     return rest, frozenset(gone)
 
 
-def _connector(connectors: Any, entry: str, inner: JsonPath, gone: set[str]) -> dict[str, Any]:
+def _set_connector_aside(connectors: Any, entry: str, inner: JsonPath, at: int, gone: set[str]) -> None:
     connector = connectors.get(entry) if isinstance(connectors, dict) else None
     if not isinstance(connector, dict) or not inner:
         # A key is missing, or it is no mapping: what is there cannot stand for a connector.
         gone |= {entry} | (_ids(connector.get("operations")) if isinstance(connector, dict) else set())
-        return _without(connectors, entry)
+        _take(connectors, entry)
+        return
     match inner:
         case ("operations", str(operation), *_):
             gone.add(operation)
-            kept = connector | {"operations": _without(connector.get("operations"), operation)}
-        case ("operations",):
-            kept = _without(connector, "operations")
+            _take(connector.get("operations"), operation)
         case ("kind",):
-            kept = connector | {"kind": "http"}
+            connector["kind"] = "http"
         case ("base_url",):
-            kept = _without(connector, "auth") | {"base_url": f"https://{entry}.{_STAND_IN}.invalid"}
+            _take(connector, "auth")
+            connector["base_url"] = f"https://{_STAND_IN}-{at}.invalid"  # a host that no other one has
         case _:
-            kept = _without(connector, str(inner[0]))
-    return {**connectors, entry: kept}
+            _take(connector, str(inner[0]))
 
 
-def _without(mapping: Any, key: str) -> dict[str, Any]:
-    return {name: item for name, item in mapping.items() if name != key} if isinstance(mapping, dict) else {}
+def _copy(value: Any, levels: int) -> Any:
+    """The mappings of the outer levels anew, so that parts can be taken out of them; what is deeper is shared."""
+    if not levels or not isinstance(value, dict):
+        return value
+    return {key: _copy(item, levels - 1) for key, item in value.items()}
+
+
+def _take(mapping: Any, key: str) -> None:
+    if isinstance(mapping, dict):
+        mapping.pop(key, None)
 
 
 def _ids(mapping: Any) -> set[str]:

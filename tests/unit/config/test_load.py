@@ -94,6 +94,11 @@ def test_nothing_is_said_about_what_a_wrong_part_would_have_been(tmp_path: Path)
     """A plane on a source whose connector is wrong has one error: the connector's."""
     for path in ("connectors.crm.base_url", "connectors.crm.kind"):
         assert [fault.path for fault in examined(tmp_path, changed(path, 5)).errors] == [path]
+    twins = {
+        f"a_{at}": {"kind": "http", "base_url": 5, "operations": {"x": {"method": "GET", "path": "/"}}} for at in "12"
+    }
+    found = examined(tmp_path, changed("connectors", GOOD["connectors"] | twins))
+    assert [fault.path for fault in found.errors] == ["connectors.a_1.base_url", "connectors.a_2.base_url"]
     found = examined(tmp_path, changed("credentials.crm-key.reference", "x"))
     assert [fault.path for fault in found.errors] == ["credentials.crm-key.reference"]
 
@@ -201,6 +206,13 @@ def test_variables_files_are_watched(tmp_path: Path) -> None:
     tenant.write_text("acme\n")
     loaded = read(written(tmp_path, GOOD), {"SIDECAR_TENANT_FILE": str(tenant)}, {})
     assert tenant in loaded.watched
+
+
+def test_a_file_full_of_errors_is_explained_in_a_moment(tmp_path: Path) -> None:
+    wrong = "tenant: acme\nprincipals:\n" + "".join(f"  P{at}: {{x: 1}}\n" for at in range(5000))
+    before = time.process_time()
+    assert len(examined(tmp_path, wrong).errors) == 10_000
+    assert time.process_time() - before < 10  # quadratic work takes minutes
 
 
 def test_a_thousand_operations_load_in_a_moment(tmp_path: Path) -> None:
