@@ -1,4 +1,4 @@
-"""Routes and their guards. A route without a guard refuses to start."""
+"""Routes and their guards. A route without a guard, and one that is listed twice, refuses to start."""
 
 from __future__ import annotations
 
@@ -40,9 +40,14 @@ class Routes(Generic[Handler]):
     def __init__(self, routes: Iterable[Route[Handler]]) -> None:
         self._fixed: dict[tuple[str, str], Found[Handler]] = {}
         self._patterns: list[tuple[re.Pattern[str], Route[Handler]]] = []
+        seen: set[tuple[str, str]] = set()
         for route in routes:
             if route.guard not in _GUARDS:
                 raise Misconfigured(f"the route {route.method} {route.pattern} declares no guard")
+            shape = (route.method, _PLACE.sub("{}", route.pattern))
+            if shape in seen:
+                raise Misconfigured(f"the route {route.method} {route.pattern} is listed twice")
+            seen.add(shape)
             if _PLACE.search(route.pattern):
                 self._patterns.append((_compile(route.pattern), route))
             else:
