@@ -70,8 +70,8 @@ def _as_document(examined: Examined, config: str) -> dict[str, Any]:
     return {
         "file": config,
         "ok": examined.loaded is not None,
-        "errors": [_entry(fault) for fault in _in_order(examined.errors)],
-        "warnings": [_entry(fault) for fault in _in_order(examined.warnings)],
+        "errors": [_entry(fault) for fault in examined.errors],
+        "warnings": [_entry(fault) for fault in examined.warnings],
         "serves": serves(examined.loaded.config) if examined.loaded else None,
     }
 
@@ -97,14 +97,10 @@ def _entry(fault: Fault) -> dict[str, Any]:
     return fault._asdict()
 
 
-def _in_order(faults: Iterable[Fault]) -> list[Fault]:
-    return sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0))
-
-
 def _as_tables(examined: Examined, config: str) -> None:
     for title, faults in (("Errors", examined.errors), ("Warnings", examined.warnings)):
         if faults:
-            rows = [(fault.where, fault.path, fault.message, fault.code) for fault in _in_order(faults)]
+            rows = [(fault.where, fault.path, fault.message, fault.code) for fault in faults]
             table(("where", "path", "what", "code"), rows, title)
             click.echo()
     if examined.loaded is None:

@@ -86,9 +86,14 @@ class Faults:
         return Fault(code, self.source, place.line, place.column, show(path), message)
 
 
+def in_order(found: Iterable[Fault]) -> tuple[Fault, ...]:
+    """As the file's lines go; what flags and variables say comes first."""
+    return tuple(sorted(found, key=lambda fault: (fault.line or 0, fault.column or 0)))
+
+
 def misconfigured(source: str, errors: Iterable[Fault]) -> Misconfigured:
     """Every error as one exception, in the order of the file's lines."""
-    ordered = sorted(errors, key=lambda fault: (fault.line or 0, fault.column or 0))
+    ordered = in_order(errors)
     number = f"{len(ordered)} errors" if len(ordered) != 1 else "1 error"
     return Misconfigured(f"{source} has {number}", [fault.reason() for fault in ordered])
 

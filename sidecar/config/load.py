@@ -19,7 +19,7 @@ import msgspec
 from sidecar.config import cross
 from sidecar.config.document import BYTES_LIMIT, DocumentError, JsonPath, parse
 from sidecar.config.environment import overlay
-from sidecar.config.faults import Fault, Faults, misconfigured
+from sidecar.config.faults import Fault, Faults, in_order, misconfigured
 from sidecar.config.remainder import remainder
 from sidecar.config.schemas import schema
 from sidecar.config.sections import Config
@@ -74,7 +74,7 @@ def examine(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str]
     except OSError as error:
         faults.text(f"the file cannot be read: {error.strerror}", None)
     if faults.document is None:
-        return Examined(None, tuple(faults.errors), ())
+        return Examined(None, in_order(faults.errors), ())
     files: list[Path] = []
 
     def text(name: str) -> str:
@@ -90,11 +90,11 @@ def examine(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str]
     watched = (path, *files, *named)
     faults.document = None  # the nodes are many; only lines needed them
     if config is None or faults.errors:
-        return Examined(None, tuple(faults.errors), tuple(faults.warnings))
+        return Examined(None, in_order(faults.errors), in_order(faults.warnings))
     seen = before if len(watched) == 1 else fingerprint(watched)
     if fingerprint([path]) != before:
         seen = ""  # it changed while it was read: the next look must find a difference
-    warnings = tuple(faults.warnings)
+    warnings = in_order(faults.warnings)
     return Examined(Loaded(config, warnings, path, directory, watched, seen), (), warnings)
 
 
