@@ -126,9 +126,7 @@ async def test_inv_7_a_refusal_that_cannot_be_recorded_is_answered_as_that(failu
         ({"missing": True}, "credential_unavailable"),
     ],
 )
-async def test_inv_7_what_goes_wrong_after_the_intent_is_its_outcome(
-    spoil: dict[str, Any], expected: str
-) -> None:
+async def test_inv_7_what_goes_wrong_after_the_intent_is_its_outcome(spoil: dict[str, Any], expected: str) -> None:
     stage = set_stage(
         changed("connectors.crm.retry.attempts", 1), *spoil.get("script", ()), rule=spoil.get("rule", allowing())
     )

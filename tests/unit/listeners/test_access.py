@@ -436,7 +436,16 @@ async def test_inv_6_an_agent_sees_nothing_of_transport_and_vault_in_its_evidenc
 @pytest.mark.parametrize(
     "query",
     [
-        *("limit=501", "limit=-1", "limit=x", "limit=", "limit=1&limit=2", "before=1e3", "principal=bob", "limit=\u0661"),
+        *(
+            "limit=501",
+            "limit=-1",
+            "limit=x",
+            "limit=",
+            "limit=1&limit=2",
+            "before=1e3",
+            "principal=bob",
+            "limit=\u0661",
+        ),
         *("before=" + "9" * 30, "limit=1;before=2", "LIMIT=1"),
     ],
 )
