@@ -55,6 +55,8 @@ from sidecar.rules.scrub import Scrubber
 # By these a gateway says that the service behind it is not there: they count against the circuit.
 FAILING_STATUSES = frozenset({502, 503, 504})
 
+SCRUBBED_AT_ONCE = 1 << 14  # bytes; a hostile body of this size takes some milliseconds
+
 # Refused before a head could be read, so no key could be seen either.
 UNREADABLE = frozenset({"malformed", "headers_too_large", "unsupported_version", "request_timeout"})
 
@@ -148,7 +150,7 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     headers, _ = scrubber.scrub_headers(passed_headers(inbound.headers))
     if not isinstance(inbound.body, bytes):
         return await _stream(parts, trail, target, inbound, headers, scrubber)
-    raw, _ = scrubber.scrub_body(inbound.body)
+    raw = await _scrub(parts, scrubber, inbound.body)
     # 12
     body = interpret(raw, operation, permit.obligations)
     # 13
@@ -255,6 +257,17 @@ async def _execute(
         await clock.pause(pause)
         attempt += 1
         trail.laps["attempts"] = attempt
+
+
+async def _scrub(parts: Parts, scrubber: Scrubber, body: bytes) -> bytes:
+    """The body without secrets. A long one is searched in pieces, so that other calls go on in between."""
+    if len(body) <= SCRUBBED_AT_ONCE:
+        return scrubber.scrub_body(body)[0]
+    clean = []
+    for piece in scrubber.pieces(body):
+        clean.append(piece)
+        await parts.clock.pause(0)
+    return b"".join(clean)
 
 
 async def _stream(
