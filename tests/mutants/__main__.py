@@ -113,7 +113,7 @@ def main(ids: list[str]) -> int:
     for mutant, alive in results:
         verdict = "killed" if not alive else "SURVIVED " + ", ".join(alive)
         report.add_row(mutant.id, mutant.invariant, mutant.file, verdict)
-    Console().print(report)
+    Console(width=None if sys.stdout.isatty() else 200).print(report)
     return 1 if any(alive for _, alive in results) else 0
 
 
