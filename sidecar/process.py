@@ -160,6 +160,8 @@ class Process:
         parts = self._built.parts
         while True:
             await asyncio.sleep(1.0)
+            evidence = {"size": self._built.evidence.size, "writable": self._built.evidence.writable()}
+            parts.observer.observe("evidence", evidence)
             parts.observer.observe("connections", {"door": "access", "open": self._server.connections})
             for name, traffic in parts.traffic.items():
                 parts.observer.observe("breaker", {"connector": name, "state": traffic.breaker.state})

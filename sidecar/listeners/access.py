@@ -21,6 +21,7 @@ from sidecar.pipeline.parts import Parts
 from sidecar.pipeline.record import agents_view
 from sidecar.pipeline.select import EXECUTE
 from sidecar.rules.documents import parse_json
+from sidecar.rules.tracing import accepted
 from sidecar.wire.message import Reply, Request
 
 SURFACE: Final = "access"
@@ -166,6 +167,7 @@ class AccessDoor:
             action=action,
             token=_token(request) if request else None,
             session=_session(request) if request else None,
+            traceparent=accepted(request.header(b"traceparent")) if request else None,
             peer=peer,
             **more,
         )

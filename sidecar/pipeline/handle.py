@@ -128,14 +128,11 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     if connector.binding is not None:
         trail.credential = CredentialUse(ref=str(connector.binding.reference))
     # 7
+    resolved = clock.monotonic()
     trail.intent = (await parts.evidence.append(trail.intent_leaf(), trail.document)).index
+    trail.lap("evidence", resolved, clock.monotonic())
     # 8, 9
-    sent = Injected(request, ())
-    if connector.binding is not None:
-        reference = connector.binding.reference
-        credential = await _source(parts, reference).resolve(reference)
-        trail.credential = CredentialUse(ref=str(reference), version=credential.version)
-        sent = inject(request, connector, credential)
+    sent = await _credentialed(parts, trail, request, connector)
     scrubber = Scrubber(sent.secrets)  # before anything is sent: what cannot be found again must not leave
     # 10
     started = clock.monotonic()
@@ -224,6 +221,15 @@ async def _resolve(parts: Parts, catalogue: Catalogue, connector: Connector) -> 
     found = await parts.resolver.resolve(connector.host)
     checked = check_addresses(connector.host, connector.port, found, catalogue.grants, parts.own_ports)
     return Destination(connector.scheme, connector.host, connector.port, checked)
+
+
+async def _credentialed(parts: Parts, trail: Trail, request: Outbound, connector: Connector) -> Injected:
+    if connector.binding is None:
+        return Injected(request, ())
+    reference = connector.binding.reference
+    credential = await _source(parts, reference).resolve(reference)
+    trail.credential = CredentialUse(ref=str(reference), version=credential.version)
+    return inject(request, connector, credential)
 
 
 async def _execute(
@@ -431,6 +437,8 @@ def _tell(parts: Parts, trail: Trail, code: str, evidence_id: str | None) -> Non
         "call",
         {
             "call_id": call.id,
+            "tenant": trail.tenant,
+            "traceparent": call.traceparent,
             "surface": call.surface,
             "action": call.action,
             "principal": trail.principal.id if trail.principal else None,
