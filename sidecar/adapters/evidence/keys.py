@@ -90,6 +90,8 @@ def load_tenant_key(directory: Path, tenant: str) -> TenantKey | None:
         raw = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raw = b""
+    if base64.b64encode(raw).decode() != encoded:  # one spelling only, so that any changed byte shows
+        raw = b""
     if len(raw) != KEY_BYTES or (key := TenantKey(raw)).id != key_id:
         raise Misconfigured(f"{path}: not a tenant key, or a damaged one. Restore it, or remove it for a new one.")
     if name != tenant:

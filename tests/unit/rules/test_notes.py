@@ -148,6 +148,7 @@ ROOT = base64.b64encode(bytes(32)).decode()
         f"\n1\n{ROOT}\n",
         "acme\n1\nAAAA\n",
         f"acme\n1\n{ROOT[:-1]}\n",
+        f"acme\n1\n{ROOT[:-2]}B=\n",
         f"acme\n1\n{ROOT}\n\nmore\n",
     ],
 )

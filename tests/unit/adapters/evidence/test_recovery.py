@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from sidecar.adapters.evidence import checkpoints, segments
+from sidecar.adapters.evidence import checkpoints, frames, segments
 from sidecar.adapters.evidence.keys import load_verifier
 from sidecar.adapters.evidence.recovery import State, recover
 from sidecar.adapters.evidence.verify import verify_log
@@ -74,8 +74,23 @@ def test_a_bad_frame_with_a_good_one_behind_it_refuses(torn: Path) -> None:
 
 def test_a_tail_torn_before_the_checkpoint_refuses(torn: Path) -> None:
     data = last(torn).read_bytes()
-    last(torn).write_bytes(data[: data.index(b'"index":3')])
+    cut = data[: data.index(b'"index":3')]
+    last(torn).write_bytes(cut)
     with pytest.raises(Misconfigured, match="the signed checkpoint covers"):
+        recovered(torn)
+    assert last(torn).read_bytes() == cut
+
+
+def test_a_forged_record_with_a_sound_checksum_refuses(torn: Path) -> None:
+    path = last(torn)
+    with path.open("rb") as file:
+        found = list(frames.frames(file.fileno(), 0, path.stat().st_size))
+    path.write_bytes(
+        b"".join(
+            frames.encode(each.kind, each.index, each.payload.replace(b'"agent-1"', b'"agent-2"')) for each in found
+        )
+    )
+    with pytest.raises(Misconfigured, match="differ from the signed checkpoint"):
         recovered(torn)
 
 

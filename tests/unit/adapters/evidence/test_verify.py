@@ -163,6 +163,15 @@ async def test_a_kind_that_differs_from_its_leaf_is_noticed(tmp_path: Path) -> N
     assert "kind differs" in said(tmp_path)
 
 
+async def test_a_time_that_goes_back_is_noticed(tmp_path: Path) -> None:
+    await write_calls(tmp_path, 2)
+    earlier = replacing(b'"time":1', b'"time":')
+    rewrite(
+        last(tmp_path), lambda each: earlier(each) if each.index == 2 else [(each.kind, each.index, each.payload)]
+    )
+    assert "the time goes back" in said(tmp_path)
+
+
 async def test_a_forged_head_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "SEGMENT_RECORDS", 4)
     await write_calls(tmp_path, 4)
@@ -171,6 +180,7 @@ async def test_a_forged_head_is_noticed(tmp_path: Path, monkeypatch: pytest.Monk
     for old, new, what in [
         (b'"open":[]', b'"open":[0]', "does not continue"),
         (b'"bytes":', b'"bytes":1', "does not continue"),
+        (b'"time":', b'"time":1', "does not continue"),
         (b'"tree":["', b'"tree":["' + hashlib.sha256(b"x").hexdigest().encode() + b'","', "head is not readable"),
         (b'"origin":"acme', b'"origin":"bcme', "belongs to the log"),
     ]:
