@@ -14,18 +14,19 @@ from tests.attacks.door import WAIT, Door, conversation, parse, read_all, tell
 
 HEAD = b"POST / HTTP/1.1\r\nHost: door\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: door\r\nConnection: close\r\n\r\n"
-SHORT = ServerLimits(head_seconds=0.2, body_seconds=0.2, idle_seconds=0.2)
+SHORT = 0.2
+SHORT_BODY = ServerLimits(body_seconds=SHORT)
 
 
 def test_a_connection_that_asks_nothing_is_closed_without_a_word() -> None:
-    with Door(SHORT) as door, door.connect() as peer:
+    with Door(ServerLimits(idle_seconds=SHORT)) as door, door.connect() as peer:
         assert read_all(peer) == b""
         assert door.refused == []
 
 
 @pytest.mark.parametrize("part", [b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: door\r\n"])
 def test_a_head_that_does_not_arrive(part: bytes) -> None:
-    with Door(SHORT) as door:
+    with Door(ServerLimits(head_seconds=SHORT)) as door:
         answers = door.exchange(part)
         assert [(answer.status, answer.header("connection")) for answer in answers] == [(408, "close")]
 
@@ -35,7 +36,7 @@ def test_a_head_that_does_not_arrive(part: bytes) -> None:
     [b"Content-Length: 5\r\n\r\nabc", b"Content-Length: 5\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"],
 )
 def test_a_body_that_does_not_arrive(part: bytes) -> None:
-    with Door(SHORT) as door:
+    with Door(SHORT_BODY) as door:
         assert [answer.status for answer in door.exchange(HEAD + part)] == [408]
 
 
@@ -50,7 +51,7 @@ def test_a_slow_handler_is_not_the_peers_fault() -> None:
         return await tell(request)
 
     body = b"x" * (STREAM_BYTES * 4)
-    with Door(SHORT, slow) as door, door.connect() as peer:
+    with Door(SHORT_BODY, slow) as door, door.connect() as peer:
         peer.sendall(HEAD + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body))
         assert asked.wait(WAIT)
         peer.sendall(body)
@@ -70,7 +71,7 @@ def test_a_peer_that_waits_for_100_continue_is_not_late() -> None:
         await release[0].wait()
         return await tell(request)
 
-    with Door(SHORT, slow) as door, door.connect() as peer:
+    with Door(SHORT_BODY, slow) as door, door.connect() as peer:
         peer.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n\r\n")
         assert asked.wait(WAIT)
         door.run(_sweeps(door, 8))
@@ -153,6 +154,24 @@ def test_h25_a_streamed_body_is_taken_only_as_fast_as_the_handler_reads() -> Non
         )
     assert [answer.body for answer in counted + chunked] == [str(total).encode()] * 2
     assert max(held) <= STREAM_BYTES + (1 << 18)  # what was held, and one read of the socket
+
+
+def test_a_refused_peer_that_is_still_sending_is_not_reset() -> None:
+    """A reset could destroy the reply before the peer has read it."""
+    with Door() as door, door.connect() as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert parse(read_all(peer))[0].status == 400
+        for _ in range(20):
+            peer.sendall(b"x" * 1000)
+
+
+def test_what_is_thrown_away_after_a_refusal_is_bounded() -> None:
+    with Door() as door, door.connect() as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert parse(read_all(peer))[0].status == 400
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            for _ in range(1000):
+                peer.sendall(b"x" * 100_000)
 
 
 def test_a_peer_that_leaves_inside_its_body_cancels_only_the_body() -> None:

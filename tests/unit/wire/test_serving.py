@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from sidecar.errors import Refused
 from sidecar.wire.message import Reply, Request
-from sidecar.wire.server import ServerLimits
+from sidecar.wire.server import Server, ServerLimits
 
-from tests.attacks.door import WAIT, Answer, Door, conversation, parse, pieces_of, read_all, tell
+from tests.attacks.door import WAIT, Answer, Door, converse, parse, pieces_of, read_all, refuse, tell
 
 GET = b"GET /%d HTTP/1.1\r\nHost: door\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: door\r\nConnection: close\r\n\r\n"
@@ -269,6 +269,17 @@ def test_an_unread_body_that_is_not_worth_skipping_ends_the_connection(door: Doo
     assert (reply.status, reply.header("connection")) == (401, "close")
 
 
+@pytest.mark.parametrize(
+    "asked", [b"POST /unread HTTP/1.1\r\nHost: door\r\nContent-Length: 500000\r\n\r\n", LAST + GET % 1]
+)
+def test_a_peer_that_is_still_sending_after_its_answer_is_not_reset(door: Door, asked: bytes) -> None:
+    with door.connect() as peer:
+        peer.sendall(asked)
+        assert parse(read_all(peer))[0].header("connection") == "close"
+        for _ in range(20):
+            peer.sendall(b"x" * 1000)
+
+
 def test_expect_is_answered_when_the_body_is_asked_for(door: Door) -> None:
     with door.connect() as peer:
         peer.sendall(b"POST / HTTP/1.1\r\nHost: door\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
@@ -289,7 +300,17 @@ def test_an_answer_that_fails_for_a_malformed_message_is_replaced() -> None:
     assert [(answer.status, answer.document["code"]) for answer in answers] == [(400, "malformed")]
 
 
-def test_pipelined_requests_leave_others_their_turn() -> None:
-    limits = ServerLimits(ahead_bytes=1 << 20)
-    answers, heard = conversation([GET % 1 * 2000], limits)
-    assert len(answers) == len(heard) == 2000
+async def test_pipelined_requests_leave_others_their_turn() -> None:
+    others = 0
+
+    async def other() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.ensure_future(other())
+    written = await converse(Server(tell, refuse, ServerLimits(ahead_bytes=1 << 20)), [GET % 1 * 2000])
+    beside.cancel()
+    assert len(parse(written)) == 2000
+    assert others > 2000 / 40
