@@ -208,6 +208,18 @@ def test_variables_files_are_watched(tmp_path: Path) -> None:
     assert tenant in loaded.watched
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_cycle_collector_is_left_as_it_was(tmp_path: Path, enabled: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        for document in (GOOD, "tenant: ["):
+            examined(tmp_path, document)
+            assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
 def test_a_file_full_of_errors_is_explained_in_a_moment(tmp_path: Path) -> None:
     wrong = "tenant: acme\nprincipals:\n" + "".join(f"  P{at}: {{x: 1}}\n" for at in range(5000))
     before = time.process_time()
