@@ -138,7 +138,10 @@ class Server:
         """What a connection over the cap is sent; None when even that would be too many."""
         if len(self._open) - self.connections > _SHED_LINGERING:
             return None
-        reply = encode.bare_problem("overloaded", "too many connections are open; try again")
+        code, detail = (
+            ("draining", "shutting down") if self.draining else ("overloaded", "too many connections are open")
+        )
+        reply = encode.bare_problem(code, f"{detail}; try again")
         assert isinstance(reply.body, bytes)
         headers = (*reply.headers, (b"retry-after", b"1"))
         framing = b"content-length: %d\r\n%b" % (len(reply.body), encode.CLOSE)
