@@ -64,8 +64,11 @@ def encode(kind: int, index: int, payload: bytes) -> bytes:
     return _UNCHECKED.pack(len(payload), google_crc32c.value(checked)) + checked
 
 
-def frames(descriptor: int, offset: int, end: int) -> Iterator[Frame]:
-    """Every frame from ``offset`` up to ``end``, checked. Raises ``FrameBrokenError`` at the first that is none."""
+def frames(descriptor: int, offset: int, end: int, *, attachments: bool = True) -> Iterator[Frame]:
+    """Every frame from ``offset`` up to ``end``, checked. Raises ``FrameBrokenError`` at the first that is none.
+
+    Without ``attachments`` those are passed over unread: they can be a thousand times larger than their leaves.
+    """
     buffer, base = b"", offset
     while offset < end:
         at = offset - base
@@ -77,6 +80,9 @@ def frames(descriptor: int, offset: int, end: int) -> Iterator[Frame]:
         if length > _PAYLOAD_LIMIT or not KIND_INTENT <= kind <= KIND_HEAD:
             raise FrameBrokenError(offset, "no frame begins")
         whole = HEADER_BYTES + length
+        if kind == KIND_ATTACHMENT and not attachments:
+            offset += whole
+            continue
         if len(buffer) - at < whole:
             buffer, base, at = _read(descriptor, offset, end, max(whole, _READ_BYTES)), offset, 0
             if len(buffer) < whole:

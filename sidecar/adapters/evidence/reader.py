@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from sidecar.adapters.evidence.frames import FrameBrokenError
+from sidecar.adapters.evidence.frames import FrameBrokenError, frames, is_leaf
 from sidecar.adapters.evidence.keys import load_verifier
 from sidecar.adapters.evidence.records import decode
 from sidecar.adapters.evidence.segments import Marks, Record, Segment, records, segments
@@ -53,32 +53,28 @@ class Reader:
 
     def read(self, index: int) -> Leaf | None:
         """One leaf, or None where there is none."""
-        record = self.record(index)
-        return None if record is None else self._leaf(record)
+        for found, data in self._upto(index):
+            if found == index:
+                return self._leaf(found, data)
+        return None
 
     def record(self, index: int) -> Record | None:
-        """One record as it is stored, or None where there is none."""
-        segment = self._segment(index)
-        if segment is None:
+        """One record as it is stored, with its sealed document; None where there is none."""
+        if self.read(index) is None or (segment := self._segment(index)) is None:
             return None
         with _open(segment) as descriptor:
-            marks = self._known(segment, descriptor, index)
-            if index >= marks.next:
-                self._check_end(segment, index)
-                return None
-            first, offset, end = marks.block(index)
-            for record in self._records(segment, descriptor, offset, end, first):
-                if record.index == index:
-                    return record
-        raise _unreadable(index)
+            first, offset, end = self._known(segment, descriptor, index).block(index)
+            with _damage_in(segment):
+                return next(each for each in records(descriptor, offset, end, first) if each.index == index)
 
     def range(self, start: int, stop: int) -> Iterator[Leaf]:
         """The leaves from ``start`` up to ``stop``, in order."""
-        while start < stop and (block := self._block(start)):
-            for record in block:
-                if start <= record.index < stop:
-                    yield self._leaf(record)
-            start = block[-1].index + 1
+        while start < stop:
+            block = self._block(start)
+            for index, data in block:
+                if start <= index < stop:
+                    yield self._leaf(index, data)
+            start = block[-1][0] + 1
 
     def recent(self, principal: str | None, limit: int, before: int) -> tuple[list[Leaf], int | None]:
         """Newest first below index ``before``; the second value is the next page's ``before``, None at the end.
@@ -91,30 +87,46 @@ class Reader:
         named = None if principal is None else b'"principal":' + msgspec.json.encode(principal)
         while stop > floor:
             block = self._block(stop - 1)
-            for record in reversed(block):
-                if record.index >= stop:
+            for index, data in reversed(block):
+                if index >= stop:
                     continue
                 if len(found) == limit:
-                    return found, record.index + 1
-                if named is not None and named not in record.leaf:
+                    return found, index + 1
+                if named is not None and named not in data:
                     continue
-                leaf = self._leaf(record)
+                leaf = self._leaf(index, data)
                 if principal is None or leaf.principal == principal:
                     found.append(leaf)
-            stop = block[0].index
+            stop = block[0][0]
         return found, stop or None
 
-    def _block(self, index: int) -> list[Record]:
-        """Up to 1,024 records that lie together with ``index``; at least it is among them."""
+    def _block(self, index: int) -> list[tuple[int, bytes]]:
+        """Index and stored leaf of up to 1,024 records that lie together, ``index`` among them."""
+        block = list(self._upto(index, whole=True))
+        if not block:
+            raise _unreadable(index)
+        return block
+
+    def _upto(self, index: int, *, whole: bool = False) -> Iterator[tuple[int, bytes]]:
+        """The leaves of the block that ``index`` lies in, up to it or ``whole``; nothing past the end of the log."""
         segment = self._segment(index)
         if segment is None:
-            raise _unreadable(index)
-        with _open(segment) as descriptor:
+            return
+        with _open(segment) as descriptor, _damage_in(segment):
             marks = self._known(segment, descriptor, index)
             if index >= marks.next:
+                self._check_end(segment, index)
+                return
+            expected, offset, end = marks.block(index)
+            for frame in frames(descriptor, offset, end, attachments=False):
+                if frame.index != expected or not is_leaf(frame.kind):
+                    raise _unreadable(expected)
+                yield expected, frame.payload
+                expected += 1
+                if frame.index == index and not whole:
+                    return
+            if expected <= index:
                 raise _unreadable(index)
-            first, offset, end = marks.block(index)
-            return list(self._records(segment, descriptor, offset, end, first))
 
     def _segment(self, index: int) -> Segment | None:
         found = segments(self._directory)
@@ -136,21 +148,13 @@ class Reader:
             marks.extend(descriptor)
         return marks
 
-    def _records(self, segment: Segment, descriptor: int, offset: int, end: int, first: int) -> Iterator[Record]:
+    def _leaf(self, index: int, data: bytes) -> Leaf:
         try:
-            yield from records(descriptor, offset, end, first)
-        except FrameBrokenError as error:
-            raise Unavailable(
-                "evidence_unavailable", f"Evidence in {segment.path.name} is damaged: {error}."
-            ) from None
-
-    def _leaf(self, record: Record) -> Leaf:
-        try:
-            leaf = decode(record.leaf)
+            leaf = decode(data)
         except msgspec.DecodeError:
-            raise _unreadable(record.index) from None
-        if leaf.index != record.index or leaf.origin != self._origin:
-            raise _unreadable(record.index)
+            raise _unreadable(index) from None
+        if leaf.index != index or leaf.origin != self._origin:
+            raise _unreadable(index)
         return leaf
 
 
@@ -168,3 +172,11 @@ def _open(segment: Segment) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _damage_in(segment: Segment) -> Iterator[None]:
+    try:
+        yield
+    except FrameBrokenError as error:
+        raise Unavailable("evidence_unavailable", f"Evidence in {segment.path.name} is damaged: {error}.") from None

@@ -61,6 +61,18 @@ def test_frames_follow_one_another_over_any_buffer_edge(descriptor: int, monkeyp
         ]
 
 
+def test_attachments_can_be_passed_over(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [(KIND_ATTACHMENT if number % 3 else KIND_INTENT, number, b"x" * 50) for number in range(30)]
+    data = b"".join(frames.encode(*each) for each in parts)
+    broken = bytearray(data)
+    broken[data.index(b"x" * 50, 100)] ^= 1  # in an attachment: nobody looks
+    fill(descriptor, bytes(broken))
+    for size in (17, 67, 100, 1 << 20):
+        monkeypatch.setattr(frames, "_READ_BYTES", size)
+        found = list(frames.frames(descriptor, 0, len(data), attachments=False))
+        assert [each.index for each in found] == list(range(0, 30, 3))
+
+
 def test_a_short_read_is_read_on(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     data = frames.encode(KIND_INTENT, 0, b"x" * 1000)
     fill(descriptor, data)
