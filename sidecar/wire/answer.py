@@ -53,7 +53,8 @@ class Answer:
     async def read(self, limit: int) -> bytes:
         """The whole body of at most ``limit`` bytes.
 
-        Raises ``UpstreamFailure``: ``answer_too_large`` beyond the limit, before any such body was collected.
+        Raises ``UpstreamFailure``: ``answer_too_large`` beyond the limit, before any such body was collected. A
+        reading that fails or is cancelled ends the connection.
         """
         if self.ended and self.failure is None and self._held <= limit:
             return self._take_all()

@@ -88,6 +88,11 @@ class ScriptedUpstream:
             self._writers.discard(writer)
             writer.close()
 
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._writers)
+
     def drop(self) -> None:
         for writer in self._writers:
             writer.transport.abort()

@@ -98,13 +98,8 @@ class HttpCaller:
             line.target(destination), request.method, request.target, request.headers, request.body, timeouts
         )
         headers = _end_to_end(answer.headers)
-        if request.stream:
-            return Inbound(answer.status, headers, answer.stream(limit), answer.peer)
-        try:
-            return Inbound(answer.status, headers, await answer.read(limit), answer.peer)
-        except BaseException:
-            answer.abort()
-            raise
+        body = answer.stream(limit) if request.stream else await answer.read(limit)
+        return Inbound(answer.status, headers, body, answer.peer)
 
     def swap(self, settings: dict[str, HttpSettings]) -> None:
         """Take new settings. A connector that did not change keeps its connections; what changed or went away ends

@@ -59,7 +59,7 @@ async def test_h18_no_more_than_the_limit_is_read(ended: bool) -> None:
     if ended:
         subject.end()
     with pytest.raises(UpstreamFailure) as failure:
-        await subject.read(4)
+        await asyncio.wait_for(subject.read(4), 2)
     assert (failure.value.code, failure.value.sent) == ("answer_too_large", True)
     assert ("abort" in source.log) is not ended
 
@@ -68,7 +68,7 @@ async def test_an_announced_length_beyond_the_limit_is_not_waited_for() -> None:
     subject, source = answer()
     subject.headers = [(b"content-length", b"6")]
     with pytest.raises(UpstreamFailure, match="answer_too_large"):
-        await subject.read(5)
+        await asyncio.wait_for(subject.read(5), 2)
     assert source.log == ["abort"]
 
 
@@ -84,8 +84,9 @@ async def test_h18_a_stream_stops_before_the_piece_that_is_too_much() -> None:
     subject.put([b"he", b"llo"])
     seen = []
     with pytest.raises(UpstreamFailure, match="answer_too_large"):
-        async for piece in subject.stream(4):
-            seen.append(piece)
+        async with asyncio.timeout(2):
+            async for piece in subject.stream(4):
+                seen.append(piece)
     assert seen == [b"he"]
     assert "abort" in source.log
 

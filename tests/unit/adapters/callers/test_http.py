@@ -14,7 +14,7 @@ from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.wire.client import Timeouts
 
 from tests.fakes.certificates import Authority
-from tests.fakes.upstream import OK, Conversation, ScriptedUpstream, replies, upstream
+from tests.fakes.upstream import OK, Conversation, ScriptedUpstream, replies, until, upstream
 
 PLAIN = HttpSettings(secure=False)
 GET = Outbound("GET", "/", [], b"")
@@ -92,6 +92,7 @@ async def test_a_reload_keeps_the_pools_of_what_did_not_change(caller: HttpCalle
         assert up.connections == 1
         caller.swap({"shop": HttpSettings(secure=False, timeouts=Timeouts(total=9))})
         assert caller.connections("shop") == (0, 0, 0)
+        await until(lambda: up.open == 0)
         await call(caller, up)
         assert up.connections == 2
         caller.swap({})
