@@ -14,7 +14,7 @@ import msgspec
 
 from sidecar.errors import SidecarError
 from sidecar.model.call import Call
-from sidecar.model.decision import Decision
+from sidecar.model.decision import Decision, Obligations
 from sidecar.model.evidence import (
     CHUNK,
     INTENT,
@@ -31,6 +31,7 @@ from sidecar.pipeline.select import Target
 from sidecar.pipeline.traffic import Traffic
 
 _MICROSECONDS = 1_000_000
+_NOTHING = Obligations()
 
 
 class Trail:
@@ -151,6 +152,8 @@ class Trail:
 
 def _set(decision: Decision) -> dict[str, Any] | None:
     """The obligations that ask for something."""
+    if decision.obligations == _NOTHING:
+        return None
     values = msgspec.structs.asdict(decision.obligations)
     return {name: value for name, value in values.items() if value} or None
 

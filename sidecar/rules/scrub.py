@@ -94,13 +94,15 @@ class Scrubber:
 
     def scrub_body(self, body: bytes) -> tuple[bytes, int]:
         """The body with each form of a secret replaced by ``REDACTED``, and how many there were."""
-        if not self._present(body):
+        if not self._plain or not self._present(body):
             return body, 0
         stream = self.stream()
         return stream.finish(body), stream.count
 
     def scrub_headers(self, headers: list[Header]) -> tuple[list[Header], int]:
         """The headers likewise; a name that gives a secret away, in whatever case, becomes ``redacted``."""
+        if not self._plain:
+            return headers, 0
         text = b"\n".join(chain.from_iterable(headers))
         lower = text.lower()
         if not any(needle in lower for needle in self._lower) and not self._present(text):
@@ -271,6 +273,8 @@ class Stream:
         return self._release(self._held + last, final=True)
 
     def _release(self, text: bytes, *, final: bool) -> bytes:
+        if not self._scrubber.longest:
+            return text
         spans, hold = self._scrubber.scan(text, final=final)
         out: list[bytes] = []
         at = self._done

@@ -144,6 +144,8 @@ def _path(text: Text, parameters: dict[str, Any]) -> str:
 
 
 def _quoted(name: str, value: str) -> str:
+    if value.isascii() and value.isalnum():  # most values: nothing to encode
+        return value
     try:
         return quote(value, safe="")
     except UnicodeEncodeError:
@@ -173,9 +175,16 @@ def _header(name: bytes, text: Text, parameters: dict[str, Any]) -> bytes | None
 
 
 def _fill(text: Text, parameters: dict[str, Any]) -> str | None:
-    if any(parameters.get(name) is None for name in text.names):
-        return None
-    return "".join(_scalar(part, parameters[part]) if at % 2 else part for at, part in enumerate(text.parts))
+    parts = text.parts
+    if len(parts) == 1:
+        return parts[0]
+    filled = list(parts)
+    for at in range(1, len(parts), 2):
+        value = parameters.get(parts[at])
+        if value is None:
+            return None
+        filled[at] = _scalar(parts[at], value)
+    return "".join(filled)
 
 
 def _body(shape: object, parameters: dict[str, Any]) -> Any:
