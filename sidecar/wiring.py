@@ -46,7 +46,7 @@ def table(rows: Iterable[tuple[str, Part]]) -> dict[str, Part]:
     return made
 
 
-# How each scheme of a credential's reference is resolved. A scheme without a row is refused when the file is read.
+# How each scheme of a credential's reference is resolved.
 SOURCES: Mapping[str, Callable[[Config, Path], CredentialSource]] = table(
     [
         ("encrypted", lambda config, home: SealedStore(home / config.store.directory, home / config.store.key_file)),
@@ -123,15 +123,9 @@ def policy_print(loaded: Loaded) -> str:
 
 
 def credential_sources(loaded: Loaded) -> dict[str, CredentialSource]:
-    """One source for each scheme that is referred to. Raises ``Misconfigured`` for one without a source."""
-    made: dict[str, CredentialSource] = {}
-    for name, section in loaded.config.credentials.items():
-        scheme = section.reference.partition("://")[0]
-        if scheme not in SOURCES:
-            raise Misconfigured(f"credentials.{name}: there is no source for {scheme}:// references yet")
-        if scheme not in made:
-            made[scheme] = SOURCES[scheme](loaded.config, loaded.directory)
-    return made
+    """One source for each scheme that is referred to. A scheme without one fails its calls, as ``check`` warned."""
+    schemes = {section.reference.partition("://")[0] for section in loaded.config.credentials.values()}
+    return {scheme: SOURCES[scheme](loaded.config, loaded.directory) for scheme in schemes & SOURCES.keys()}
 
 
 def http_settings(loaded: Loaded) -> dict[str, HttpSettings]:

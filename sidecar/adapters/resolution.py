@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from sidecar.errors import Unavailable
+from sidecar.model.hosts import is_ip_literal
 from sidecar.ports import Clock
-from sidecar.rules.hosts import is_ip_literal
 
 KEEP_SECONDS: Final = 5.0
 _KEPT_NAMES: Final = 1024

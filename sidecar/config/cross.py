@@ -9,12 +9,13 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
-from sidecar.config.authority import Base, base_url, host, host_port
+from sidecar.config.authority import base_url, host, host_port
 from sidecar.config.document import JsonPath
 from sidecar.config.faults import Faults, among, nearest
 from sidecar.config.operations import check_operation, effect
 from sidecar.config.sections import Auth, Config
 from sidecar.config.shape import SHAPED_LIKE_ONE, looks_secret
+from sidecar.model.hosts import BaseUrl
 
 # Fields that frame or route a message, or that the sidecar sets itself: a credential cannot be one of them.
 _NOT_FOR_CREDENTIALS: Final = frozenset(
@@ -81,15 +82,15 @@ def _credentials(config: Config, faults: Faults) -> None:
             faults.warn("unused", path, "no connector uses the credential", key=True)
 
 
-def _connectors(config: Config, faults: Faults) -> dict[str, Base]:
-    bases: dict[str, Base] = {}
+def _connectors(config: Config, faults: Faults) -> dict[str, BaseUrl]:
+    bases: dict[str, BaseUrl] = {}
     owners: dict[tuple[str, int], str] = {}
     for name, connector in config.connectors.items():
         path: JsonPath = ("connectors", name)
         base = _parsed(base_url, connector.base_url, (*path, "base_url"), faults)
         if base is not None:
             bases[name] = base
-            if any(map(looks_secret, base.prefix.split("/"))):
+            if any(map(looks_secret, base.path_prefix.split("/"))):
                 faults.error("raw_secret", (*path, "base_url"), SHAPED_LIKE_ONE)
             owner = owners.setdefault((base.host, base.port), name)
             if owner != name:
@@ -105,7 +106,7 @@ def _connectors(config: Config, faults: Faults) -> dict[str, Base]:
     return bases
 
 
-def _auth(name: str, auth: Auth, base: Base | None, faults: Faults) -> None:
+def _auth(name: str, auth: Auth, base: BaseUrl | None, faults: Faults) -> None:
     path: JsonPath = ("connectors", name, "auth")
     if auth.style in ("header", "query") and auth.name is None:
         faults.error("missing_key", path, f"the style {auth.style} needs a name", key=True)
@@ -117,7 +118,7 @@ def _auth(name: str, auth: Auth, base: Base | None, faults: Faults) -> None:
         faults.error("plain_http", ("connectors", name, "base_url"), "a credential never travels over plain http")
 
 
-def _binding(name: str, auth: Auth, base: Base | None, config: Config, faults: Faults) -> None:
+def _binding(name: str, auth: Auth, base: BaseUrl | None, config: Config, faults: Faults) -> None:
     """The credential allows what the connector wants of it."""
     path: JsonPath = ("connectors", name, "auth")
     if not _known(auth.credential, config.credentials, "credential", (*path, "credential"), faults):
@@ -137,7 +138,7 @@ def _binding(name: str, auth: Auth, base: Base | None, config: Config, faults: F
         faults.error("host_refused", (*where, "hosts"), message)
 
 
-def _same(text: str, base: Base) -> bool:
+def _same(text: str, base: BaseUrl) -> bool:
     try:
         return host_port(text) == (base.host, base.port)
     except ValueError:
@@ -164,7 +165,7 @@ def _planes(config: Config, faults: Faults) -> None:
                     faults.error("write_refused", where, message)
 
 
-def _destinations(config: Config, bases: dict[str, Base], faults: Faults) -> None:
+def _destinations(config: Config, bases: dict[str, BaseUrl], faults: Faults) -> None:
     dialled = {(base.host, base.port) for base in bases.values()}
     seen: dict[tuple[str, int], str] = {}
     for key, grant in config.destinations.items():
@@ -193,7 +194,7 @@ def _doors(config: Config, faults: Faults) -> None:
     if access is not None and not ip_address(access[0]).is_loopback:
         message = "the access door is for the agent beside the sidecar: a loopback address, such as 127.0.0.1"
         faults.error("not_loopback", ("doors", "access"), message)
-    if access is not None and access == metrics:
+    if access is not None and access == metrics and access[1] != 0:  # two doors on 0 get a port each
         faults.error("overlap", ("doors", "metrics"), "the access door listens there")
 
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from sidecar.config.sections import DestinationSection
 from sidecar.errors import Misconfigured, Reason, Refused
-from sidecar.rules.hosts import canonical_host, is_ip_literal
+from sidecar.model.hosts import canonical_host, is_ip_literal
 from sidecar.rules.networks import GRANTABLE, LOOPBACK, PUBLIC, Judged, find, judge
 
 _UNSPECIFIED: Final = frozenset({str(IPv4Address(0)), str(IPv6Address(0))})

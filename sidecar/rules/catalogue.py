@@ -11,17 +11,16 @@ from typing import Any, Final
 import jsonschema_rs
 from msgspec import Struct
 
+from sidecar.config.authority import base_url, host_port
+from sidecar.config.operations import effect
 from sidecar.config.sections import Auth, Config, ConnectorSection, LimitsSection, OperationSection, Rate
 from sidecar.model.credential import Binding
 from sidecar.model.decision import ConnectorFacts, OperationFacts
 from sidecar.model.principal import Principal
 from sidecar.rules import references
 from sidecar.rules.addresses import Grant, compile_grants
-from sidecar.rules.hosts import canonical_host, parse_base_url
 from sidecar.rules.templates import Template, compile_template
 
-READ: Final = "read"
-WRITE: Final = "write"
 IDEMPOTENT: Final = frozenset({"GET", "PUT", "DELETE"})  # RFC 9110 section 9.2.2, of the methods a template may have
 _PER_SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 MASKED_VALUE: Final = "the value"  # violations go into evidence, where what an agent sent is never repeated
@@ -101,7 +100,7 @@ def compile_catalogue(config: Config) -> Catalogue:
         name: Binding(
             id=name,
             reference=references.parse(section.reference),
-            hosts=tuple(_host_port(text) for text in section.hosts),
+            hosts=tuple("{}:{}".format(*host_port(text)) for text in section.hosts),
             connectors=section.connectors,
             positions=section.positions,
         )
@@ -140,24 +139,21 @@ def _keys(config: Config) -> dict[str, ApiKey]:
     return keys
 
 
-def _host_port(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    return f"{canonical_host(host)}:{int(port)}"
-
-
 def _connector(name: str, section: ConnectorSection, bindings: dict[str, Binding]) -> Connector:
-    scheme, host, port, prefix = parse_base_url(section.base_url)
+    base = base_url(section.base_url)
     return Connector(
         id=name,
         kind=section.kind,
-        scheme=scheme,
-        host=host,
-        port=port,
+        scheme=base.scheme,
+        host=base.host,
+        port=base.port,
         facts=ConnectorFacts(id=name, kind=section.kind, labels=section.labels),
         auth=section.auth,
         binding=bindings[section.auth.credential] if section.auth else None,
         section=section,
-        operations={key: _operation(key, operation, prefix) for key, operation in section.operations.items()},
+        operations={
+            key: _operation(key, operation, base.path_prefix) for key, operation in section.operations.items()
+        },
     )
 
 
@@ -165,17 +161,12 @@ def _no_remote_schema(uri: str) -> Any:
     raise ValueError(f"a schema must not refer to another document ({uri})")
 
 
-def effect_of(section: OperationSection) -> str:
-    """What an operation does: as declared, else a GET reads and anything else writes."""
-    return section.effect or (READ if section.method == "GET" else WRITE)
-
-
 def _operation(name: str, section: OperationSection, prefix: str) -> Operation:
     schema = section.parameters if section.parameters is not None else _NO_PARAMETERS
     return Operation(
         id=name,
         method=section.method,
-        effect=effect_of(section),
+        effect=effect(section),
         idempotent=section.method in IDEMPOTENT if section.idempotent is None else section.idempotent,
         template=compile_template(section.method, prefix, section.path, section.query, section.headers, section.body),
         schema=schema,

@@ -6,7 +6,7 @@ import pytest
 from sidecar.config.sections import DestinationSection
 from sidecar.errors import Refused
 from sidecar.rules.addresses import Grants, Own, check_addresses, compile_grants, own_addresses
-from sidecar.rules.hosts import canonical_host, host_matches, is_ip_literal, parse_authority
+from sidecar.model.hosts import canonical_host, host_matches, is_ip_literal, parse_authority
 
 FORBIDDEN = "destination_forbidden"
 MALFORMED = "malformed"

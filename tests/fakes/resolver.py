@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sidecar.errors import Unavailable
-from sidecar.rules.hosts import is_ip_literal
+from sidecar.model.hosts import is_ip_literal
 
 
 class TableResolver:

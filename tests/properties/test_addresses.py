@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sidecar.config.sections import DestinationSection
 from sidecar.errors import Refused
 from sidecar.rules.addresses import check_addresses, compile_grants
-from sidecar.rules.hosts import canonical_host, is_ip_literal, parse_authority, parse_base_url
+from sidecar.model.hosts import canonical_host, is_ip_literal, parse_authority, parse_base_url
 from sidecar.rules.networks import PUBLIC, judge
 
 NAME = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")

@@ -17,7 +17,7 @@ from sidecar.config.faults import Faults
 from sidecar.config.load import examine
 from sidecar.config.operations import check_operation
 from sidecar.config.sections import OperationSection
-from sidecar.rules.hosts import canonical_host, parse_base_url
+from sidecar.model.hosts import canonical_host, parse_base_url
 from sidecar.rules.templates import compile_template, render
 
 from tests.unit.config.builders import GOOD, changed

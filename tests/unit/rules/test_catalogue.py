@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from sidecar.config.sections import Config, Rate
 from sidecar.model.credential import Binding, Reference
-from sidecar.rules.catalogue import Catalogue, compile_catalogue, effect_of, per_second
+from sidecar.rules.catalogue import Catalogue, compile_catalogue, per_second
 
 from tests.fakes.parts import CONFIG, changed
 
@@ -89,7 +89,7 @@ def test_what_an_operation_does_and_whether_it_may_be_repeated() -> None:
         section = {"method": method, "path": "/x", "effect": effect, "idempotent": idempotent}
         operation = compiled(changed("connectors.crm.operations.find", section)).connectors["crm"].operations["find"]
         assert (operation.effect, operation.idempotent) == expected
-        assert effect_of(msgspec.convert(CONFIG, Config).connectors["crm"].operations["add"]) == "write"
+        assert effect(msgspec.convert(CONFIG, Config).connectors["crm"].operations["add"]) == "write"
 
 
 def test_names_of_headers_and_types_are_lower_case() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from sidecar.errors import Refused
-from sidecar.rules.hosts import (
+from sidecar.model.hosts import (
     BaseUrl,
     canonical_host,
     host_matches,
