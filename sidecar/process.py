@@ -24,6 +24,7 @@ from sidecar.listeners.metrics import MetricsDoor, serve_metrics
 from sidecar.model.registry import Statistics
 from sidecar.operations.tenant.connectors import Connectors
 from sidecar.pipeline.handle import handle, record_counted
+from sidecar.rules.addresses import own_addresses
 from sidecar.rules.catalogue import Catalogue
 from sidecar.wire.server import Server, ServerLimits
 from sidecar.wiring import build, load_policy, policy_print, split, swap
@@ -70,6 +71,9 @@ class Process:
         except OSError as error:
             raise Misconfigured(f"doors.access: cannot listen on {host}:{port} ({error.strerror})") from None
         self.ports = {"access": bound, "metrics": self._metrics.port}
+        # Where 0 was asked for, the ports are known only now; no connector may dial them.
+        doors = [(host, bound), (split(config.doors.metrics)[0], self._metrics.port)]
+        self._built.parts.own_ports = own_addresses(doors)
         self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._every_second())]
         self._built.parts.observer.observe(
             "started",
