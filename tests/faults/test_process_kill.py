@@ -1,0 +1,97 @@
+"""kill -9 at random moments under load: what an agent was told is in the evidence, what had an effect was intended.
+
+``SIDECAR_KILL_ROUNDS=200`` is for the night.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from sidecar.model.evidence import INTENT, OUTCOME, Leaf
+
+from tests.e2e.far import Far
+from tests.e2e.house import House, living
+from tests.e2e.load import Acknowledged, Load, paused
+
+ROUNDS = int(os.environ.get("SIDECAR_KILL_ROUNDS", "25"))
+LONGEST_SECONDS = 0.5
+
+
+class Round(NamedTuple):
+    """What a restart said: how many records it found, and how many intents nobody knows the outcome of."""
+
+    records: int
+    unknown: int
+
+
+def restarted(house: House, number: int) -> Round:
+    started = house.event("started", number + 1)
+    return Round(house.status()["evidence"]["records"], started["unknown_outcomes"])
+
+
+def open_before(leaves: list[Leaf], size: int) -> int:
+    """Of the first ``size`` records, the intents without an outcome."""
+    early = leaves[:size]
+    intents = {leaf.index for leaf in early if leaf.kind == INTENT}
+    return len(intents - {leaf.intent for leaf in early})
+
+
+def check_joined(house: House, far: Far, acknowledged: list[Acknowledged]) -> None:
+    """The upstream's log and the agents' answers against the evidence, both ways."""
+    leaves = house.leaves()
+    intents = {leaf.idempotency_key: leaf.index for leaf in leaves if leaf.kind == INTENT}
+    arrived = [seen.headers["x-call"] for seen in far.seen]
+    assert len(arrived) == len(set(arrived))  # a POST is never sent twice
+    assert not set(arrived) - intents.keys()  # no effect without an intent
+    for call, answer in acknowledged:
+        assert answer.status == 200, answer.body
+        assert answer.evidence_id is not None
+        index = int(answer.evidence_id.rpartition("/")[2])
+        assert leaves[index].kind == OUTCOME
+        assert leaves[index].intent == intents[call]
+    calls = {index: call for call, index in intents.items()}
+    answered = {
+        calls[leaf.intent] for leaf in leaves if leaf.kind == OUTCOME and leaf.result and leaf.intent in calls
+    }
+    assert not answered - set(arrived)  # and no outcome of a call that never arrived
+
+
+@pytest.mark.timeout(60 + 5 * ROUNDS)
+def test_kill_9_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    acknowledged: list[Acknowledged] = []
+    rounds: list[Round] = []
+    broken = 0
+    with Far() as far:
+        house = House(tmp_path, far.port)
+        for number in range(ROUNDS):
+            with living(house):
+                rounds.append(restarted(house, number))
+                load = Load(house, f"r{number}")
+                load.start()
+                paused(chance.uniform(0.02, LONGEST_SECONDS))
+                house.kill()
+                load.join()
+            acknowledged += load.acknowledged
+            broken += len(load.broken)
+        with living(house):
+            rounds.append(restarted(house, ROUNDS))
+            assert house.stop() == 0
+        report = house.verified()
+        leaves = house.leaves()
+        print(
+            f"seed {seed}: {ROUNDS} rounds, {len(acknowledged)} acknowledged, {broken} broken off,"
+            f" {len(far.seen)} at the upstream, {report.records} records, {len(report.unknown)} unknown"
+        )
+        assert acknowledged
+        assert broken
+        check_joined(house, far, acknowledged)
+        for found in rounds:
+            assert found.unknown == open_before(leaves, found.records)
+        assert len(report.unknown) == rounds[-1].unknown
+        assert report.checkpoint_size == report.records
