@@ -43,10 +43,10 @@ def test_a_principal_may_have_several_keys() -> None:
     ("base_url", "scheme", "host", "port", "path"),
     [
         ("https://api.example/v1", "https", "api.example", 443, "/v1/items"),
-        ("https://API.Example./v1/", "https", "api.example", 443, "/v1/items"),
+        ("https://api.example/v1/", "https", "api.example", 443, "/v1/items"),
         ("http://api.example:8080", "http", "api.example", 8080, "/items"),
         ("http://api.example", "http", "api.example", 80, "/items"),
-        ("https://[2001:DB8::1]:8443/x", "https", "2001:db8::1", 8443, "/x/items"),
+        ("https://[2001:db8::1]:8443/x", "https", "2001:db8::1", 8443, "/x/items"),
     ],
 )
 def test_a_connector_has_one_canonical_destination(
@@ -57,8 +57,13 @@ def test_a_connector_has_one_canonical_destination(
     assert connector.operations["find"].template.path.parts == (path,)
 
 
+def test_a_host_in_another_spelling_is_not_compiled() -> None:
+    with pytest.raises(ValueError, match=r"api\.example"):
+        compiled(changed("connectors.crm.base_url", "https://API.Example./v1"))
+
+
 def test_a_binding_names_canonical_hosts() -> None:
-    hosts = ["API.Example:443", "[2001:DB8:0::1]:8443"]
+    hosts = ["api.example:443", "[2001:db8::1]:8443"]
     connector = compiled(changed("credentials.crm.hosts", hosts)).connectors["crm"]
     assert connector.binding == Binding(
         id="crm",
@@ -85,8 +90,8 @@ def test_what_an_operation_does_and_whether_it_may_be_repeated() -> None:
         ("POST", None, True): ("write", True),
         ("GET", None, False): ("read", False),
     }
-    for (method, effect, idempotent), expected in shapes.items():
-        section = {"method": method, "path": "/x", "effect": effect, "idempotent": idempotent}
+    for (method, declared, idempotent), expected in shapes.items():
+        section = {"method": method, "path": "/x", "effect": declared, "idempotent": idempotent}
         operation = compiled(changed("connectors.crm.operations.find", section)).connectors["crm"].operations["find"]
         assert (operation.effect, operation.idempotent) == expected
         assert effect(msgspec.convert(CONFIG, Config).connectors["crm"].operations["add"]) == "write"
