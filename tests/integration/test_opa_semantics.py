@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.files import PolicyFiles
+from sidecar.adapters.policy.library import Room, Status, library
 from sidecar.errors import Unavailable
 from sidecar.model.decision import Verdict
 
@@ -130,6 +135,24 @@ async def test_inv_3_an_input_too_large_is_refused(engine: EmbeddedEngine) -> No
         await engine.evaluate(b'"' + b"x" * (4 << 20) + b'"')
 
 
+async def test_inv_3_a_number_bomb_is_refused(engine: EmbeddedEngine) -> None:
+    load(engine, "decision := input.x + 1")
+    assert (await engine.evaluate(b'{"x":' + b"9" * 128 + b"}")).answer == b"1" + b"0" * 128
+    for bomb in (b"9" * 129, b"9" * 1_000_000, b"1e999999999", b"0." + b"1" * 1000):
+        with pytest.raises(Unavailable):
+            await engine.evaluate(b'{"x":' + bomb + b"}")
+
+
+async def test_p01_reading_a_large_input_keeps_to_the_budget() -> None:
+    engine = EmbeddedEngine(0.005, 0.1, RecordingObserver())
+    load(engine, "decision := true")
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match="in time"):
+        await engine.evaluate(b"[" + b"[]," * 1_300_000 + b"1]")
+    assert time.monotonic() - started < 1
+    engine.close()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -154,3 +177,49 @@ async def test_data_is_what_the_files_say(engine: EmbeddedEngine) -> None:
     answer = (await engine.evaluate(b"{}")).answer
     assert answer is not None
     assert json.loads(answer) == data["grants"]
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)
+    ),
+    max_leaves=30,
+)
+
+
+@given(JSON, st.booleans(), st.sampled_from([None, 1]))
+def test_any_input_comes_back_unchanged(value: Any, ascii_only: bool, indent: int | None) -> None:
+    handle = _echo()
+    room = Room()
+    document = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+    status, size = library().evaluate(handle, document, 1_000_000, room)
+    assert status == Status.ANSWERED
+    assert json.loads(room.view[:size].tobytes()) == value
+
+
+@given(
+    st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()),
+    st.integers(0, 200),
+    st.binary(max_size=2),
+)
+def test_inv_3_no_input_is_read_that_json_would_refuse(document: bytes, at: int, change: bytes) -> None:
+    document = document[:at] + change + document[at + 1 :]
+    status, _ = library().evaluate(_echo(), document, 1_000_000, Room())
+    try:
+        json.loads(document.decode(), parse_constant=lambda word: int(word))
+    except ValueError:
+        assert status == Status.FAILED
+    else:
+        assert status == Status.ANSWERED
+
+
+@cache
+def _echo() -> int:
+    source = {"modules": {"echo.rego": "package sidecar.authz\ndecision := input"}, "data": {}}
+    return library().load(json.dumps(source).encode()).handle

@@ -1,7 +1,8 @@
 """The embedded engine: OPA in this process, one compiled policy at a time, swapped whole.
 
 An evaluation takes some 40 microseconds, less than handing it to a thread, so it runs on the event loop with a short
-deadline. What does not end in time starts again in a worker thread with the rest of the budget. A revision of which
+deadline. What does not end in time starts again in a worker thread with the rest of the budget; a large input starts
+there. A revision of which
 more than one in a hundred of the last thousand evaluations expired goes to the threads at once, so that a slow policy
 costs its own calls time and nobody else's.
 
@@ -29,6 +30,7 @@ from sidecar.ports import Observer
 WINDOW: Final = 1000  # evaluations of a revision that are looked back on
 TOLERATED: Final = WINDOW // 100
 WORKERS: Final = 4
+QUICK_BYTES: Final = 1 << 15  # a larger input is not even read on the event loop
 
 
 class _Policy:
@@ -120,7 +122,7 @@ class EmbeddedEngine:
         if policy is None:
             raise _no_policy()
         policy.evaluations += 1
-        if policy.threaded:
+        if policy.threaded or len(document) > QUICK_BYTES:
             return await self._evaluate_in_thread(policy, document, time.monotonic() + self._budget)
         room = self._room
         status, size = policy.engine.evaluate(policy.handle, document, self._quick_microseconds, room)

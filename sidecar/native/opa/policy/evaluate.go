@@ -11,9 +11,9 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
-// maxAbandoned is how many evaluations of one policy may go on with nobody waiting; past it the policy answers
-// ErrTimeout at once, so that patterns that never end cost a bounded number of threads.
-const maxAbandoned = 4
+// maxDetached is how many evaluations of one policy may run on goroutines of their own, abandoned ones included:
+// those that the sidecar has under way at once and a few more. Past it an evaluation waits, up to its deadline.
+const maxDetached = 8
 
 var (
 	// ErrUndefined says that the rule has no value for this input.
@@ -27,17 +27,18 @@ var (
 // OPA looks for cancellation between its own steps, but not inside most builtins: a regular expression can hold a
 // thread for minutes. A policy that uses such a builtin runs on a goroutine that is left behind at the deadline.
 func (p *Policy) Evaluate(document []byte, deadline time.Duration) ([]byte, error) {
-	input, err := ReadInput(document)
-	if err != nil {
-		return nil, err
-	}
+	end := time.Now().Add(deadline)
 	cancel := topdown.NewCancel()
 	timer := time.AfterFunc(deadline, cancel.Cancel)
 	defer timer.Stop()
+	input, err := ReadInput(document, cancel)
+	if err != nil {
+		return nil, err
+	}
 	if !p.detached {
 		return p.run(input, cancel)
 	}
-	return p.runDetached(input, cancel, deadline)
+	return p.runDetached(input, cancel, time.Until(end))
 }
 
 type outcome struct {
@@ -46,25 +47,24 @@ type outcome struct {
 }
 
 func (p *Policy) runDetached(input ast.Value, cancel topdown.Cancel, deadline time.Duration) ([]byte, error) {
-	if p.abandoned.Load() >= maxAbandoned {
+	defer cancel.Cancel() // what is left behind ends as soon as it looks
+	late := time.NewTimer(deadline)
+	defer late.Stop()
+	select {
+	case p.running <- struct{}{}:
+	case <-late.C:
 		return nil, ErrTimeout
 	}
 	done := make(chan outcome, 1)
 	go func() {
 		answer, err := p.run(input, cancel)
+		<-p.running
 		done <- outcome{answer, err}
 	}()
-	late := time.NewTimer(deadline)
-	defer late.Stop()
 	select {
 	case result := <-done:
 		return result.answer, result.err
 	case <-late.C:
-		p.abandoned.Add(1)
-		go func() {
-			<-done
-			p.abandoned.Add(-1)
-		}()
 		return nil, ErrTimeout
 	}
 }

@@ -6,31 +6,35 @@ import (
 	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // Bounds of an input document. A Go stack that overflows ends the process and cannot be recovered, and OPA
-// compares, copies and prints values by recursion: so depth is refused before a value exists.
+// compares, copies and prints values by recursion: so depth is refused before a value exists. OPA compares numbers
+// as big decimals, which takes time with the square of their length and cannot be interrupted.
 const (
-	MaxInputBytes = 4 << 20
-	MaxDepth      = 128
+	MaxInputBytes  = 4 << 20
+	MaxDepth       = 128
+	MaxNumberBytes = 128
 )
 
 var (
 	errTooLarge = errors.New("the input is too large")
 	errTooDeep  = errors.New("the input is nested too deeply")
+	errTooLong  = errors.New("the input has a number with too many digits")
 	errJSON     = errors.New("the input is not one JSON document in UTF-8")
 )
 
 // ReadInput turns JSON (RFC 8259, UTF-8) into an AST value in one pass; ast.ValueFromReader builds a tree of Go
 // values first and takes three times as long. Of duplicate keys the last wins, as with encoding/json.
-func ReadInput(document []byte) (ast.Value, error) {
+func ReadInput(document []byte, cancel topdown.Cancel) (ast.Value, error) {
 	if len(document) > MaxInputBytes {
 		return nil, errTooLarge
 	}
 	if !utf8.Valid(document) {
 		return nil, errJSON
 	}
-	r := reader{text: document}
+	r := reader{text: document, cancel: cancel}
 	value, err := r.value(0)
 	if err != nil {
 		return nil, err
@@ -43,8 +47,9 @@ func ReadInput(document []byte) (ast.Value, error) {
 }
 
 type reader struct {
-	text []byte
-	at   int
+	text   []byte
+	at     int
+	cancel topdown.Cancel
 }
 
 // skip passes white space and says which byte comes next, 0 at the end.
@@ -62,6 +67,9 @@ func (r *reader) skip() byte {
 func (r *reader) value(depth int) (ast.Value, error) {
 	if depth > MaxDepth {
 		return nil, errTooDeep
+	}
+	if r.cancel.Cancelled() {
+		return nil, ErrTimeout
 	}
 	switch c := r.skip(); c {
 	case '{':
@@ -200,6 +208,9 @@ func (r *reader) number() (ast.Value, error) {
 		if r.digits() == 0 {
 			return nil, errJSON
 		}
+	}
+	if r.at-start > MaxNumberBytes {
+		return nil, errTooLong
 	}
 	return ast.InterfaceToValue(json.Number(r.text[start:r.at]))
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/dependencies"
@@ -43,11 +42,11 @@ type Facts struct {
 
 // Policy is compiled and ready; it is safe for concurrent use.
 type Policy struct {
-	compiler  *ast.Compiler
-	query     ast.Body
-	store     storage.Store
-	detached  bool
-	abandoned atomic.Int32 // evaluations that go on with nobody waiting
+	compiler *ast.Compiler
+	query    ast.Body
+	store    storage.Store
+	detached bool
+	running  chan struct{} // one token for every detached evaluation that has not ended
 }
 
 // Load compiles a source (a JSON document of a Source). All faults of one compiler stage are returned at once.
@@ -94,6 +93,7 @@ func Load(document []byte) (*Policy, *Facts, []Fault) {
 		query:    query,
 		store:    store,
 		detached: facts.Detached,
+		running:  make(chan struct{}, maxDetached),
 	}, facts, nil
 }
 

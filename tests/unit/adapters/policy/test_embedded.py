@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sidecar.adapters.policy import embedded
-from sidecar.adapters.policy.embedded import TOLERATED, WINDOW, EmbeddedEngine
+from sidecar.adapters.policy.embedded import QUICK_BYTES, TOLERATED, WINDOW, EmbeddedEngine
 from sidecar.adapters.policy.files import PolicyFiles, revision_of
 from sidecar.adapters.policy.library import ANSWER_ROOM, Library, Room, Status, library
 from sidecar.errors import Misconfigured, Unavailable
@@ -103,6 +103,12 @@ async def test_quick_evaluations_stay_on_the_loops_thread(between: Engine, engin
     engine.load(ALLOW)
     assert (await engine.evaluate(b"{}")).answer == b"true"
     assert between.threads == [threading.current_thread()]
+
+
+async def test_a_large_input_is_read_in_a_worker_thread(between: Engine, engine: EmbeddedEngine) -> None:
+    engine.load(ALLOW)
+    assert (await engine.evaluate(b'"' + b"x" * QUICK_BYTES + b'"')).answer == b"true"
+    assert [thread is threading.current_thread() for thread in between.threads] == [False]
 
 
 async def test_an_expired_evaluation_ends_in_a_worker_thread(between: Engine, engine: EmbeddedEngine) -> None:
