@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvloop
+
+from benchmarks.load import Stream
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.files import read_policy
 from sidecar.config.load import Loaded, read
@@ -25,8 +27,6 @@ from sidecar.pipeline.facts import document, facts
 from sidecar.pipeline.identify import identify
 from sidecar.pipeline.select import select, validate
 from sidecar.rules.catalogue import compile_catalogue
-
-from benchmarks.load import Stream
 
 _WARM: Final = 1000
 _LIMIT_SECONDS: Final = 120

@@ -10,15 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any, Final, Self
 
+from benchmarks.load import Stream
+from benchmarks.processes import Running, free_ports
+from benchmarks.upstream import ID_HEADER
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.cli import keys
 from sidecar.cli.stage import make_certificates
 from sidecar.model.secret import Secret
-
-from benchmarks.load import Stream
-from benchmarks.processes import Running, free_ports
-from benchmarks.upstream import ID_HEADER
 
 HOST: Final = "articles.bench.internal"
 GOVERNED: Final = "governed"  # first path segment of what a governed call sends

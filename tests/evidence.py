@@ -11,7 +11,6 @@ from typing import Any
 from sidecar.adapters.evidence.log import SegmentLog
 from sidecar.model.evidence import Leaf
 from sidecar.ports import Clock, Observer
-
 from tests.fakes.observer import RecordingObserver
 
 RESERVE = 1 << 16

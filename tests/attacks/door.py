@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import uvloop
+
 from sidecar.errors import CODES, Refused
 from sidecar.wire.message import Reply, Request
 from sidecar.wire.server import Handler, Server, ServerLimits

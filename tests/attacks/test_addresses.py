@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.config.sections import DestinationSection
 from sidecar.errors import Refused
-from sidecar.rules.addresses import Grants, Own, check_addresses, compile_grants, own_addresses
 from sidecar.model.hosts import canonical_host, host_matches, is_ip_literal, parse_authority
+from sidecar.rules.addresses import Grants, Own, check_addresses, compile_grants, own_addresses
 
 FORBIDDEN = "destination_forbidden"
 MALFORMED = "malformed"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.master_key import MasterKey, generate
 from sidecar.adapters.credentials.sealed import SealedStore

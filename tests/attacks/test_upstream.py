@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from sidecar.errors import UpstreamFailure
 from sidecar.wire.client import Answer, Client, Target, Timeouts
 from sidecar.wire.tls import client_context
-
 from tests.fakes.certificates import Authority
 from tests.fakes.upstream import OK, Conversation, ScriptedUpstream, recorder, replies, until, upstream
 

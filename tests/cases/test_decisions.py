@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 import pytest
 import yaml
-from sidecar.errors import Unavailable
 
+from sidecar.errors import Unavailable
 from tests.fakes.parts import code, set_stage
 from tests.fakes.policy import Rule
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+
 from sidecar.errors import CODES, UpstreamFailure
 from sidecar.listeners.access import AccessDoor
-
 from tests.fakes.answers import answered
 from tests.fakes.parts import Stage, allowing, changed, denying, key_of, raising, set_stage
 from tests.fakes.requests import asking, document, header

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 import pytest
+
 from sidecar.adapters.callers.http import HttpCaller, HttpSettings
 from sidecar.errors import Unavailable, UpstreamFailure
 from sidecar.model.decision import Obligations, Permit
 from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.ports import Caller
-
 from tests.fakes.caller import Reply, ScriptedCaller
 from tests.fakes.upstream import Conversation, upstream
 

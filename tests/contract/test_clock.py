@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from sidecar.adapters.clock import SystemClock
 from sidecar.ports import Clock
-
 from tests.fakes.clock import HeldClock
 
 CENTURY_21 = range(946_684_800_000_000, 4_102_444_800_000_000)  # microseconds

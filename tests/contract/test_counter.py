@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from sidecar.adapters.counting import LocalCounter
 from sidecar.ports import Counter
-
 from tests.fakes.clock import HeldClock
 from tests.fakes.counter import BucketCounter
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.environment import EnvironmentSource
 from sidecar.adapters.credentials.sealed import SealedStore
@@ -15,7 +16,6 @@ from sidecar.errors import Unavailable
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
 from sidecar.ports import CredentialSource
-
 from tests.fakes.credentials import HeldCredentials
 
 ID, OTHER = "GITHUB", "GITLAB"

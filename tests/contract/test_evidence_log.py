@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+
 from sidecar.errors import Unavailable
 from sidecar.ports import EvidenceLog, EvidenceReader
-
 from tests.evidence import a_leaf, open_log
 from tests.fakes.evidence import MemoryEvidence
 

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 from prometheus_client import generate_latest
+
 from sidecar.adapters.observation.fanout import Observers
 from sidecar.adapters.observation.lines import LineWriter
 from sidecar.adapters.observation.logs import JsonLogObserver
 from sidecar.adapters.observation.metrics import MetricsObserver
 from sidecar.model.secret import Secret
 from sidecar.ports import Observer
-
 from tests.fakes.clock import HeldClock
 from tests.fakes.observer import RecordingObserver
 

@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.files import PolicyFiles
 from sidecar.errors import Unavailable
 from sidecar.ports import PolicyEngine
-
 from tests.fakes.observer import RecordingObserver
 from tests.fakes.policy import FakeEngine
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pytest
+
 from sidecar.adapters.resolution import SystemResolver
 from sidecar.errors import Unavailable
 from sidecar.ports import Resolver
-
 from tests.fakes.clock import HeldClock
 from tests.fakes.resolver import TableResolver
 

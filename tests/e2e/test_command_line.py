@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 import pytest
-from sidecar.cli import COMMANDS, main
 
+from sidecar.cli import COMMANDS, main
 from tests.unit.config.builders import GOOD, changed, written
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from click.testing import CliRunner
+
 from sidecar.cli.schemas import schemas
 from sidecar.config.load import examine
 

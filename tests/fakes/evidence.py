@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 
 from msgspec.structs import replace
+
 from sidecar.errors import Unavailable
 from sidecar.model.evidence import Leaf, Receipt
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
+
 from sidecar.config.sections import Config
 from sidecar.errors import Unavailable
 from sidecar.model.call import Call, Outcome
@@ -26,7 +27,6 @@ from sidecar.model.secret import Secret
 from sidecar.pipeline.handle import handle
 from sidecar.pipeline.parts import Parts
 from sidecar.rules.catalogue import compile_catalogue
-
 from tests.fakes.answers import answered
 from tests.fakes.caller import ScriptedCaller, Step
 from tests.fakes.clock import HeldClock

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from sidecar.adapters.evidence.log import SegmentLog
 from sidecar.errors import Unavailable
-
 from tests.evidence import a_leaf, open_log
 
 

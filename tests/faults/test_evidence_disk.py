@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence.log import SegmentLog
 from sidecar.adapters.evidence.verify import verify_log
 from sidecar.errors import Unavailable
-
 from tests.evidence import a_leaf, append_calls, open_log, until
 from tests.fakes.observer import RecordingObserver
 

@@ -11,9 +11,9 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence.reader import Reader
 from sidecar.adapters.evidence.verify import verify_log
-
 from tests.evidence import open_log
 
 ROUNDS = int(os.environ.get("SIDECAR_KILL_ROUNDS", "25"))

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence.reader import Reader
 from sidecar.adapters.evidence.verify import Report, verify_log
 from sidecar.errors import Misconfigured, Unavailable
-
 from tests.evidence import append_calls, open_log, until, write_calls
 
 _EXT4_SHUTDOWN = 0x8004587D

@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence import segments
 from sidecar.adapters.evidence.reader import Reader
 from sidecar.adapters.evidence.verify import verify_log
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.evidence import Leaf
-
 from tests.evidence import append_calls, open_log, write_calls
 
 CALLS = 3

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from sidecar.model.evidence import INTENT, OUTCOME, Leaf
 
+from sidecar.model.evidence import INTENT, OUTCOME, Leaf
 from tests.e2e.far import Far
 from tests.e2e.house import House, living
 from tests.e2e.load import Acknowledged, Load, paused

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.files import PolicyFiles
 from sidecar.adapters.policy.library import Room, Status, library
 from sidecar.errors import Misconfigured
-
 from tests.fakes.observer import RecordingObserver
 
 WAYS_OUT = {

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.files import PolicyFiles, revision_of
 from sidecar.errors import Misconfigured, Unavailable
-
 from tests.fakes.observer import RecordingObserver
 
 # 10^12 steps between which OPA looks for cancellation

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.files import library_directory, read_policy
 from sidecar.adapters.policy.library import opa_executable
 from sidecar.model.decision import Decision, PolicyInput
-
 from tests.fakes.observer import RecordingObserver
 
 COVERAGE = 95.0  # per cent, of every file

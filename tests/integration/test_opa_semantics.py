@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.files import PolicyFiles
 from sidecar.adapters.policy.library import Room, Status, library
 from sidecar.errors import Unavailable
 from sidecar.model.decision import Verdict
-
 from tests.fakes.observer import RecordingObserver
 
 ANSWER = 'decision := {"allow": allow, "reasons": [], "obligations": {}}\n'

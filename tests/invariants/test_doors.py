@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from sidecar.listeners.access import AccessDoor
 from sidecar.listeners.admin import AdminDoor
 from sidecar.listeners.routes import AGENT, LOCAL_ADMIN, Route, Routes
-
 from tests.fakes.parts import key_of, set_stage
 from tests.fakes.requests import asking, document
 

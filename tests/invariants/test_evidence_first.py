@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from sidecar.errors import Unavailable, UpstreamFailure
 from sidecar.model.evidence import Leaf
-
 from tests.fakes.answers import Pieces, answered
 from tests.fakes.parts import allowing, changed, code, in_flight, set_stage
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sidecar.model.exchange import Destination
 
+from sidecar.model.exchange import Destination
 from tests.fakes.parts import CONFIG, SECRET, changed, code, key_of, set_stage
 from tests.properties.test_templates import text as any_text
 from tests.properties.test_templates import value

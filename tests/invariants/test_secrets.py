@@ -12,10 +12,10 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 import pytest
+
 from sidecar.errors import UpstreamFailure
 from sidecar.model.call import Outcome
 from sidecar.model.exchange import Inbound, Outbound
-
 from tests.fakes.answers import Pieces
 from tests.fakes.parts import SECRET, Stage, allowing, changed, key_of, set_stage
 from tests.invariants.test_requests import STYLES

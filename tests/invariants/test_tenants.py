@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+
 from sidecar.errors import Refused
 from sidecar.listeners.access import AccessDoor
 from sidecar.pipeline.handle import offer, recognise, turn_away
-
 from tests.fakes.parts import allowing, code, key_of, set_stage
 from tests.fakes.requests import asking
 

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from sidecar.pipeline.handle import offer
 
+from sidecar.pipeline.handle import offer
 from tests.fakes.parts import allowing, code, decision, set_stage
 
 

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from sidecar.errors import UpstreamFailure
 
+from sidecar.errors import UpstreamFailure
 from tests.fakes.answers import answered
 from tests.fakes.parts import Stage, changed, code, in_flight, raising, set_stage
 

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import AsyncIterator
 
 import pytest
+
 from sidecar.errors import SidecarError, UpstreamFailure
 from sidecar.model.call import Outcome
 from sidecar.pipeline.meter import WINDOW_BYTES, WINDOW_SECONDS
-
 from tests.fakes.answers import Pieces, answered
 from tests.fakes.parts import SECRET, Stage, allowing, changed, code, in_flight, set_stage
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.errors import Refused, Unavailable
 from sidecar.pipeline.flood import SINGLY
 from sidecar.pipeline.handle import record_counted, turn_away
-
 from tests.fakes.parts import code, denying, set_stage
 
 # Callers who are not known

@@ -8,10 +8,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from sidecar.config.sections import DestinationSection
 from sidecar.errors import Refused
-from sidecar.rules.addresses import check_addresses, compile_grants
 from sidecar.model.hosts import canonical_host, is_ip_literal, parse_authority, parse_base_url
+from sidecar.rules.addresses import check_addresses, compile_grants
 from sidecar.rules.networks import PUBLIC, judge
 
 NAME = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")

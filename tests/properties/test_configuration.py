@@ -11,6 +11,7 @@ import msgspec
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sidecar.config.authority import base_url, host
 from sidecar.config.document import DocumentError, parse
 from sidecar.config.faults import Faults
@@ -19,7 +20,6 @@ from sidecar.config.operations import check_operation
 from sidecar.config.sections import OperationSection
 from sidecar.model.hosts import canonical_host, parse_base_url
 from sidecar.rules.templates import compile_template, render
-
 from tests.unit.config.builders import GOOD, changed
 
 CANARY = "c4n4ry"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from sidecar.rules.limits import CLOSED, HALF_OPEN, OPEN, Breaker, gcra
 
 gaps = st.lists(st.one_of(st.just(0.0), st.floats(0.0, 3.0)), min_size=1, max_size=120)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from sidecar.model.secret import Secret
 from sidecar.rules.scrub import REDACTED, Scrubber
 

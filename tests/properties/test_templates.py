@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sidecar.errors import Refused
 from sidecar.rules.templates import Rendered, compile_template, render
 

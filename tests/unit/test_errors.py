@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from sidecar.errors import CODES, Misconfigured, Reason, Refused, SidecarError, Unavailable, UpstreamFailure
 
 

@@ -7,6 +7,7 @@ import typing
 from typing import Protocol
 
 import pytest
+
 from sidecar import ports
 
 PORTS = [

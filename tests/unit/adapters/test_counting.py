@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from sidecar.adapters.counting import LocalCounter
-
 from tests.fakes.clock import HeldClock
 
 

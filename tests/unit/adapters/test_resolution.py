@@ -5,11 +5,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from sidecar.adapters import resolution
 from sidecar.adapters.resolution import SystemResolver, system_lookup
 from sidecar.errors import Refused, Unavailable
 from sidecar.rules.addresses import check_addresses
-
 from tests.fakes.clock import HeldClock
 
 PUBLIC = "93.184.215.14"

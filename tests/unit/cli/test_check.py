@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from sidecar.cli import main
 
+from sidecar.cli import main
 from tests.unit.config.builders import GOOD, changed, written
 
 

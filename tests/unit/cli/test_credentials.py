@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.cli import main

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+
 from sidecar.adapters.evidence import segments
 from sidecar.cli import evidence as module
 from sidecar.cli.evidence import evidence
-
 from tests.evidence import a_leaf, append_calls, open_log, until
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+
 from sidecar.cli import main
 from sidecar.cli.keys import make
 from sidecar.config.load import load
-
 from tests.unit.config.builders import GOOD, written
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+
 from sidecar.cli import main
 from sidecar.config.reference import markdown
 from sidecar.config.schemas import NAMES, schema

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import yaml
+
 from sidecar.cli.show import data, table
 
 VALUE = {"b": [1, None, "ü"], "a": {"x": True}}

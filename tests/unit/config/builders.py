@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import yaml
+
 from sidecar.config import cross
 from sidecar.config.document import parse
 from sidecar.config.faults import Fault, Faults

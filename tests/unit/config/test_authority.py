@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.config.authority import base_url, host, host_port
 from sidecar.model.hosts import BaseUrl
 

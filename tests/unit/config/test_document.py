@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from sidecar.config.document import BYTES_LIMIT, DEPTH_LIMIT, NODES_LIMIT, DocumentError, Place, parse, scalar
 
 

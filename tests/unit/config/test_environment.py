@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+
 from sidecar.config.environment import fields, overlay
 from sidecar.config.faults import Faults
 from sidecar.config.schemas import schema

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+
 from sidecar.config.document import parse
 from sidecar.config.explain import explain
 from sidecar.config.faults import Faults
 from sidecar.config.schemas import schema
-
 from tests.unit.config.builders import GOOD, changed
 
 CANARY = "c4n4ry"

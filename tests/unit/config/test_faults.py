@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.config.document import parse
 from sidecar.config.faults import Faults, among, misconfigured, nearest, show
 from sidecar.errors import Reason

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+
 from sidecar.config.load import examine, fingerprint, load, read
 from sidecar.config.sections import Config
 from sidecar.errors import Misconfigured
-
 from tests.unit.config.builders import GOOD, changed, examined, lines, written
 
 

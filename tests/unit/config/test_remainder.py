@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from sidecar.config.document import JsonPath
 from sidecar.config.remainder import remainder
 from sidecar.config.sections import Config
-
 from tests.unit.config.builders import GOOD, changed
 
 

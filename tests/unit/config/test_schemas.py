@@ -10,9 +10,9 @@ import jsonschema_rs
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator
+
 from sidecar.config.schemas import NAMES, as_file, generate, schema
 from sidecar.model.decision import PolicyInput
-
 from tests.unit.config.builders import GOOD
 
 FOLDER = Path(__file__).resolve().parents[3] / "schemas"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from sidecar.config import sections
 from sidecar.config.sections import Config, ConnectorSection, DoorsSection, StoreSection
-
 from tests.unit.config.builders import GOOD, changed
 
 

@@ -8,6 +8,7 @@ import string
 import uuid
 
 import pytest
+
 from sidecar.config.shape import issued, looks_secret
 
 _CHANCE = random.Random(7)

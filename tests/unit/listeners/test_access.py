@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from sidecar.errors import Refused, UpstreamFailure
 from sidecar.listeners.access import AccessDoor, reply
 from sidecar.model.call import Outcome, Problem
 from sidecar.wire.message import Reply
-
 from tests.fakes.answers import Pieces, answered
 from tests.fakes.parts import CONFIG, Stage, changed, decision, denying, key_of, set_stage
 from tests.fakes.requests import asking, document, header

@@ -11,12 +11,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from sidecar.errors import Misconfigured, Refused
 from sidecar.listeners.admin import AdminDoor
 from sidecar.model.registry import Statistics
 from sidecar.operations.tenant.connectors import Connectors
 from sidecar.pipeline.handle import handle
-
 from tests.fakes.answers import Pieces, answered
 from tests.fakes.parts import Stage, set_stage
 

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
 from sidecar.errors import Misconfigured
 from sidecar.listeners.metrics import PUBLIC, MetricsDoor, _Answers, serve_metrics
 

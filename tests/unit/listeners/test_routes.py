@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.errors import Misconfigured, Refused
 from sidecar.listeners.routes import AGENT, LOCAL_ADMIN, PUBLIC, Route, Routes
 

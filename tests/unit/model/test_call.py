@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+
 from sidecar.model.call import Call, Outcome, Problem
 from sidecar.model.secret import Secret
 

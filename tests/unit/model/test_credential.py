@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from sidecar.model.decision import (
     INPUT_VERSION,
     Decision,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+
 from sidecar.model.evidence import INTENT, LEAF_VERSION, CredentialUse, Leaf, Receipt
 
 

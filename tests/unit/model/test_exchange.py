@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.model.exchange import Destination, Inbound, Outbound
 
 

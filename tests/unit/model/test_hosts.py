@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.errors import Refused
 from sidecar.model.hosts import (
     BaseUrl,

@@ -12,6 +12,7 @@ import traceback
 import msgspec
 import orjson
 import pytest
+
 from sidecar.model.call import Call
 from sidecar.model.credential import Credential
 from sidecar.model.secret import MASK, Secret

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from sidecar.config.sections import Config
 from sidecar.errors import Unavailable
 from sidecar.model.decision import Obligations
 from sidecar.pipeline.answer import check_answer, interpret, passed_headers
 from sidecar.rules.catalogue import Operation, compile_catalogue
-
 from tests.fakes.answers import answered
 from tests.fakes.parts import CONFIG
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from sidecar.config.sections import Config
 from sidecar.errors import Refused
 from sidecar.model.call import Call
@@ -14,7 +15,6 @@ from sidecar.model.exchange import Outbound
 from sidecar.pipeline.compose import compose
 from sidecar.pipeline.select import select, validate
 from sidecar.rules.catalogue import compile_catalogue
-
 from tests.fakes.parts import CONFIG, changed
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from sidecar.config.sections import Config
 from sidecar.errors import Reason, Refused, SidecarError, Unavailable
 from sidecar.model.decision import Decision, Obligations, Permit, PolicyReason, Verdict
 from sidecar.pipeline import decide
 from sidecar.pipeline.select import Target
 from sidecar.rules.catalogue import compile_catalogue
-
 from tests.fakes.parts import CONFIG
 
 CONNECTOR = compile_catalogue(msgspec.convert(CONFIG, Config)).connectors["crm"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from sidecar.config.sections import Config
 from sidecar.model.call import Call
 from sidecar.model.decision import DestinationFacts, Finding, PolicyInput
@@ -15,7 +16,6 @@ from sidecar.model.principal import Principal
 from sidecar.pipeline.facts import document, facts
 from sidecar.pipeline.select import select, validate
 from sidecar.rules.catalogue import compile_catalogue
-
 from tests.fakes.parts import CONFIG
 
 CATALOGUE = compile_catalogue(msgspec.convert(CONFIG, Config))

@@ -8,9 +8,9 @@ import json
 from typing import Any
 
 import pytest
+
 from sidecar.errors import Refused, UpstreamFailure
 from sidecar.pipeline.handle import handle, recognise
-
 from tests.fakes.answers import JSON_TYPE, answered
 from tests.fakes.parts import SECRET, allowing, changed, code, decision, denying, in_flight, raising, set_stage
 

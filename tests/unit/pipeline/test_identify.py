@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from sidecar.config.sections import Config
 from sidecar.errors import Refused
 from sidecar.model.call import Call
@@ -11,7 +12,6 @@ from sidecar.model.principal import Principal
 from sidecar.model.secret import Secret
 from sidecar.pipeline.identify import identify, isolate
 from sidecar.rules.catalogue import compile_catalogue
-
 from tests.fakes.parts import CONFIG, key_of
 
 CATALOGUE = compile_catalogue(msgspec.convert(CONFIG, Config))

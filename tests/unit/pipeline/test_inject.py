@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from sidecar.config.sections import Config
 from sidecar.errors import Refused, Unavailable
 from sidecar.model.credential import Credential
@@ -14,7 +15,6 @@ from sidecar.model.exchange import Outbound
 from sidecar.model.secret import Secret
 from sidecar.pipeline.inject import Injected, check_binding, inject
 from sidecar.rules.catalogue import Connector, compile_catalogue
-
 from tests.fakes.parts import CONFIG, changed
 
 ACCEPT = (b"accept", b"*/*")

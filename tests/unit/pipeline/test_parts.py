@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+
 from sidecar.config.sections import Config
 from sidecar.rules.catalogue import compile_catalogue
-
 from tests.fakes.parts import CONFIG, make_parts, set_stage
 
 

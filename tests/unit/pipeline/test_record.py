@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import msgspec
+
 from sidecar.config.sections import Config
 from sidecar.errors import Reason, Refused
 from sidecar.model.call import Call
@@ -16,7 +17,6 @@ from sidecar.model.secret import Secret
 from sidecar.pipeline.record import Trail, agents_view, body_record, counted_leaf
 from sidecar.pipeline.select import select
 from sidecar.rules.catalogue import compile_catalogue
-
 from tests.fakes.parts import CONFIG, key_of
 
 CATALOGUE = compile_catalogue(msgspec.convert(CONFIG, Config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.errors import CODES, Misconfigured, Reason, Refused, Unavailable
 from sidecar.pipeline.refusal import problem
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from sidecar.config.sections import Config
 from sidecar.errors import Refused
 from sidecar.model.call import Call
 from sidecar.pipeline.select import LONGEST_VIOLATION, MOST_VIOLATIONS, find_plane, select, validate
 from sidecar.rules.catalogue import Operation, compile_catalogue
-
 from tests.fakes.parts import CONFIG
 
 CATALOGUE = compile_catalogue(msgspec.convert(CONFIG, Config))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+
 from sidecar.config.sections import ConnectorSection
 from sidecar.errors import Refused, Unavailable
 from sidecar.model.registry import Statistics

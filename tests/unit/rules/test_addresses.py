@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.config.sections import DestinationSection
 from sidecar.errors import Misconfigured, Refused
 from sidecar.rules.addresses import Grant, Range, check_addresses, compile_grants, own_addresses, static_addresses

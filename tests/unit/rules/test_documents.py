@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from sidecar.errors import Refused
 from sidecar.rules.documents import DEEPEST, parse_json
 

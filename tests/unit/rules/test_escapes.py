@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.rules.escapes import BACKSLASH, FOLD, PERCENT, REFERENCE, WIDE, Escape, Reading, decoded
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.config.sections import Retry
 from sidecar.errors import UpstreamFailure
 from sidecar.rules.limits import CLOSED, HALF_OPEN, OPEN, TRANSITIONS, Breaker, RetryBudget, gcra, retry_pause

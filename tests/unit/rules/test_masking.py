@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from sidecar.rules.masking import MASKED, is_pointer, mask
 
 

@@ -5,6 +5,7 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sidecar.rules.needles import beginning, cores, places, texts
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 import pytest
+
 from sidecar.rules.networks import LOOPBACK, METADATA, PRIVATE, PUBLIC, SPECIAL, find, judge
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sidecar.errors import Misconfigured
 from sidecar.model.credential import Reference
 from sidecar.rules.references import check_identifier, parse

@@ -5,6 +5,7 @@ import copy
 import pickle
 
 import pytest
+
 from sidecar.errors import Unavailable
 from sidecar.model.secret import Secret
 from sidecar.rules.scrub import PIECE, REDACTED, Scrubber, is_scrubbable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sidecar.rules.sealing import Opener, SealBrokenError, Sealer, unseal
 
 KEY = b"k" * 32

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+
 from sidecar.errors import Refused
 from sidecar.rules.templates import Rendered, compile_template, compile_text, render
 

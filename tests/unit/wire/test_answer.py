@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from sidecar.errors import UpstreamFailure
 from sidecar.wire.answer import HIGH_WATER, LOW_WATER, Answer
 

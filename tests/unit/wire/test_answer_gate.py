@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.wire.answer_gate import CHUNKED, UNTIL_CLOSE, BadAnswer, is_hopeless, read_head
 
 

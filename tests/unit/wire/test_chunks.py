@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.errors import Refused
 from sidecar.wire.chunks import ChunkScanner
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+
 from sidecar.errors import Refused, UpstreamFailure
 from sidecar.wire.client import Answer, Client, Target, Timeouts
 from sidecar.wire.dial import dial
 from sidecar.wire.upstream import Upstream
-
 from tests.fakes.upstream import OK, Conversation, ScriptedUpstream, recorder, replies, until, upstream
 
 QUICK = Timeouts(connect=2, head=2, idle=2, total=5)

@@ -6,7 +6,6 @@ import asyncio
 from math import inf
 
 from sidecar.wire.deadlines import Deadlines, Timeouts
-
 from tests.fakes.upstream import until
 
 

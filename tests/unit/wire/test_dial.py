@@ -8,10 +8,10 @@ import ssl
 from pathlib import Path
 
 import pytest
+
 from sidecar.errors import UpstreamFailure
 from sidecar.wire.dial import Dialled, Target, dial
 from sidecar.wire.tls import client_context
-
 from tests.fakes.certificates import Authority
 from tests.fakes.upstream import Conversation, replies, upstream
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from sidecar.wire import encode
 
 DATE = encode.date_line(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from sidecar.errors import Refused
 from sidecar.wire.message import STREAM_BYTES, Intake, Request
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sidecar.wire.pool import Pool
 
+from sidecar.wire.pool import Pool
 from tests.fakes.upstream import until
 
 KEY = "key"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sidecar.wire import reader as reader_module
 from sidecar.wire.answer_gate import UNTIL_CLOSE, BadAnswer, Head
 from sidecar.wire.reader import INTERIM_MAX, AnswerReader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.errors import Refused
 from sidecar.wire.gate import read_head
 from sidecar.wire.message import Intake

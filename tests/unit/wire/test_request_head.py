@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.errors import Refused
 from sidecar.wire.request_head import OWN, write_head
 

@@ -6,9 +6,9 @@ import ssl
 from pathlib import Path
 
 import pytest
+
 from sidecar.errors import Misconfigured
 from sidecar.wire.tls import client_context, explain, verifies
-
 from tests.fakes.certificates import Authority
 
 

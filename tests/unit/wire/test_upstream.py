@@ -9,11 +9,11 @@ from math import inf
 from typing import Any
 
 import pytest
+
 from sidecar.errors import UpstreamFailure
 from sidecar.wire.answer import HIGH_WATER, Answer
 from sidecar.wire.deadlines import Deadlines, Timeouts
 from sidecar.wire.upstream import Upstream
-
 from tests.fakes.upstream import OK
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+
 from sidecar.wire.encode import BadReplyError
 from sidecar.wire.message import Reply
 from sidecar.wire.writer import ReplyWriter, aclose
-
 from tests.attacks.door import MemoryTransport, pieces_of
 
 

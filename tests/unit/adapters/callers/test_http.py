@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.callers.http import HttpCaller, HttpSettings
 from sidecar.errors import Misconfigured, UpstreamFailure
 from sidecar.model.decision import Obligations, Permit
 from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.wire.client import Timeouts
-
 from tests.fakes.certificates import Authority
 from tests.fakes.upstream import OK, Conversation, ScriptedUpstream, replies, until, upstream
 

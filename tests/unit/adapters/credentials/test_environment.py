@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sidecar.adapters.credentials.environment import EnvironmentSource
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.credential import Reference

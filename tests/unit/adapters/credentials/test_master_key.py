@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.credentials.master_key import create, generate, load, store
 from sidecar.errors import Misconfigured
 

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.credentials import private_files
 from sidecar.adapters.credentials.private_files import (
     check_private_directory,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.sealed import SealedStore, sealed_files
 from sidecar.errors import Misconfigured, Unavailable

@@ -4,6 +4,7 @@ import base64
 
 import msgspec
 import pytest
+
 from sidecar.adapters.credentials.master_key import generate
 from sidecar.adapters.credentials.sealed_file import (
     About,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence import segments
 from sidecar.adapters.evidence.appender import Appender, Condition, Entry
 from sidecar.adapters.evidence.disk import Reserve, SyncFailedError
@@ -17,7 +18,6 @@ from sidecar.adapters.evidence.recovery import State
 from sidecar.model.evidence import Leaf
 from sidecar.rules.notes import Signer
 from sidecar.rules.tree import Frontier
-
 from tests.evidence import a_leaf
 
 ORIGIN = "acme-00112233"

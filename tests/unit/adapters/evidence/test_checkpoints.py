@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence import checkpoints
 from sidecar.errors import Misconfigured
 from sidecar.rules.notes import Checkpoint, Signer, checkpoint_text

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence import disk
 from sidecar.adapters.evidence.disk import Reserve, SyncFailedError
 from sidecar.errors import Misconfigured

@@ -11,6 +11,7 @@ import google_crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sidecar.adapters.evidence import frames
 from sidecar.adapters.evidence.frames import (
     HEADER_BYTES,

@@ -8,12 +8,12 @@ import os
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence import keys, segments
 from sidecar.adapters.evidence.records import context
 from sidecar.adapters.evidence.verify import verify_log
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.rules.sealing import unseal
-
 from tests.evidence import RealClock, a_leaf, append_calls, open_log, write_calls
 from tests.fakes.observer import RecordingObserver
 

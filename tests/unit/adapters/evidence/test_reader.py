@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence import reader as reader_module
 from sidecar.adapters.evidence import segments
 from sidecar.adapters.evidence.reader import Reader
 from sidecar.errors import Misconfigured, Unavailable
-
 from tests.evidence import a_leaf, append_calls, open_log, write_calls
 
 

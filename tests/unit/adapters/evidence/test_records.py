@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sidecar.adapters.evidence import records, segments
 from sidecar.adapters.evidence.keys import TenantKey
 from sidecar.adapters.evidence.records import Recorder
@@ -17,7 +18,6 @@ from sidecar.adapters.evidence.segments import Record
 from sidecar.model.evidence import LEAF_LIMIT, Attachment, CredentialUse, DestinationUse
 from sidecar.rules.sealing import unseal
 from sidecar.rules.tree import leaf_hash
-
 from tests.evidence import a_leaf
 
 KEY = TenantKey(b"k" * 32)

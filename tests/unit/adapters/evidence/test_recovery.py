@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence import checkpoints, frames, segments
 from sidecar.adapters.evidence.keys import load_verifier
 from sidecar.adapters.evidence.recovery import State, recover
 from sidecar.adapters.evidence.verify import verify_log
 from sidecar.errors import Misconfigured
-
 from tests.evidence import a_leaf, append_calls, open_log, write_calls
 
 

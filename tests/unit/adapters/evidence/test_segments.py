@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence import frames, segments
 from sidecar.adapters.evidence.frames import KIND_ATTACHMENT, KIND_HEAD, KIND_INTENT, FrameBrokenError
 from sidecar.adapters.evidence.segments import MARK_EVERY, Head, Marks, Previous

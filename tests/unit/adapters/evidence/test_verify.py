@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence import frames, keys, segments
 from sidecar.adapters.evidence.frames import Frame
 from sidecar.adapters.evidence.verify import verify_log
 from sidecar.errors import Misconfigured
 from sidecar.rules.notes import Signer
-
 from tests.evidence import a_leaf, append_calls, open_log, write_calls
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.evidence import writer as writer_module
 from sidecar.adapters.evidence.appender import Appender, Condition, Entry
 from sidecar.adapters.evidence.disk import Reserve, SyncFailedError
@@ -18,7 +19,6 @@ from sidecar.adapters.evidence.writer import Writer
 from sidecar.errors import Unavailable
 from sidecar.rules.notes import Signer
 from sidecar.rules.tree import Frontier
-
 from tests.evidence import RealClock, a_leaf, until
 from tests.fakes.observer import RecordingObserver
 

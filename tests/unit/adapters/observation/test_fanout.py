@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from sidecar.adapters.observation.fanout import Observers
-
 from tests.fakes.observer import RecordingObserver
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+
 from sidecar.adapters.observation.lines import LineWriter
 from sidecar.adapters.observation.logs import CALL_FIELDS, JsonLogHandler, JsonLogObserver, configure_logging
 from sidecar.errors import Misconfigured

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY, generate_latest
-from sidecar.adapters.observation.metrics import MetricsObserver
 
+from sidecar.adapters.observation.metrics import MetricsObserver
 from tests.fakes.clock import HeldClock
 
 CALL: dict[str, Any] = {

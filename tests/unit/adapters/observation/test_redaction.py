@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
+
 from sidecar.adapters.observation.redaction import redact, redact_line
 from sidecar.model.secret import MASK, Secret
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from sidecar.adapters.observation.series import OTHER, Level, Spread, Tally
 
 

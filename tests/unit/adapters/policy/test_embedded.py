@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from sidecar.adapters.policy import embedded
 from sidecar.adapters.policy.embedded import QUICK_BYTES, TOLERATED, WINDOW, EmbeddedEngine
 from sidecar.adapters.policy.files import PolicyFiles, revision_of
 from sidecar.adapters.policy.library import ANSWER_ROOM, Library, Room, Status, library
 from sidecar.errors import Misconfigured, Unavailable
-
 from tests.fakes.observer import RecordingObserver
 
 ALLOW = PolicyFiles({"a.rego": "package sidecar.authz\ndecision := true"})

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.policy.files import (
     FILE_BYTES_LIMIT,
     FILES_LIMIT,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from sidecar.adapters.policy.library import Library, Room, Status, library, opa_executable
 from sidecar.errors import Misconfigured, Unavailable
 

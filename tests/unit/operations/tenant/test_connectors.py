@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from sidecar.errors import Refused
 from sidecar.model.registry import Statistics
 from sidecar.operations.tenant.connectors import TESTER_ID, TESTER_ROLES, Connectors
 from sidecar.pipeline.handle import handle
-
 from tests.fakes.parts import SECRET, Stage, allowing, code, denying, set_stage
 
 
