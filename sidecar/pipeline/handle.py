@@ -105,7 +105,6 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     connector, operation = target.connector, target.operation
     rendered = validate(call.parameters, operation)
     # 4
-    _check_in_flight(parts, catalogue)
     await _take(parts, f"connector:{connector.id}", per_second(connector.section.rate), connector.section.rate.burst)
     traffic = trail.place = take_place(parts.traffic, connector.id, connector.section)
     traffic.check_circuit(connector.section, clock.monotonic())
@@ -184,6 +183,7 @@ async def _admit(parts: Parts, trail: Trail) -> Principal:
     principal = identify(trail.call, parts.catalogue)
     trail.principal = principal
     isolate(principal, parts.catalogue)
+    _check_in_flight(parts)
     rate = parts.catalogue.limits.principal
     await _take(parts, f"principal:{principal.id}", per_second(rate), rate.burst)
     return principal
@@ -195,8 +195,8 @@ async def _take(parts: Parts, key: str, rate: float, burst: int) -> None:
         raise Refused("rate_limited", f"Too many calls; try again in {wait:.1f} seconds.", retry_after=wait)
 
 
-def _check_in_flight(parts: Parts, catalogue: Catalogue) -> None:
-    if parts.in_flight > catalogue.limits.in_flight:
+def _check_in_flight(parts: Parts) -> None:
+    if parts.in_flight > parts.catalogue.limits.in_flight:
         raise Refused(
             "too_many_in_flight", "The sidecar has as many calls in work as it may; try again.", retry_after=1.0
         )
@@ -237,6 +237,7 @@ async def _execute(
 ) -> Inbound:
     """Send, and send again what may be sent twice, while the circuit is closed and the retry budget lasts."""
     section, clock, traffic = target.connector.section, parts.clock, parts.traffic[target.connector.id]
+    until = None if request.timeout is None else clock.monotonic() + request.timeout  # the policy's, for all tries
     attempt = 1
     while True:
         traffic.admit(section, clock.monotonic())
@@ -248,8 +249,12 @@ async def _execute(
                 raise
             traffic.failed(section, failure.code, clock.monotonic(), clock.now())
             pause = retry_pause(section.retry, attempt, failure, target.operation.idempotent, random())  # noqa: S311  # jitter is no secret
-            if pause is None or not traffic.is_closed or not traffic.retries.take():
+            left = None if until is None or pause is None else until - clock.monotonic() - pause
+            if pause is None or (left is not None and left <= 0):
                 raise
+            if not traffic.is_closed or not traffic.retries.take():
+                raise
+            request = request._replace(timeout=left)
         except BaseException:
             traffic.breaker.released()
             raise

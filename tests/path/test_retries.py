@@ -9,14 +9,11 @@ import pytest
 
 from sidecar.errors import UpstreamFailure
 from tests.fakes.answers import answered
-from tests.fakes.parts import Stage, changed, code, in_flight, raising, set_stage
+from tests.fakes.parts import Stage, allowing, changed, code, in_flight, raising, set_stage
 
 ADD: dict[str, Any] = {"connector": "crm", "operation": "add", "parameters": {"item": 1}}
 RESET = UpstreamFailure("upstream_unavailable", "The upstream closed the connection.", sent=True)
 UNSENT = UpstreamFailure("upstream_unavailable", "The upstream refused the connection.", sent=False)
-
-
-# Retries
 
 
 def retrying(attempts: int, *script: Any, **more: Any) -> Stage:
@@ -41,6 +38,21 @@ async def test_tries_are_bounded_and_the_last_failure_is_the_answer() -> None:
     stage = retrying(3, *[RESET] * 9)
     assert code(await stage.handle()) == "upstream_unavailable"
     assert len(stage.caller.calls) == 3
+
+
+async def test_the_policys_time_is_for_all_tries_together() -> None:
+    stage = retrying(5, *[RESET] * 9)
+    stage.engine._rule = allowing(timeout_ms=3000)
+    stage.caller.before = lambda: stage.clock.advance(1.0)
+    assert code(await stage.handle()) == "upstream_unavailable"
+    timeouts = [sent.request.timeout for sent in stage.caller.calls]
+    assert timeouts[0] == 3.0
+    assert len(timeouts) <= 3
+    for before, pause, after in zip(timeouts, stage.clock.pauses, timeouts[1:], strict=False):
+        assert before is not None
+        assert after is not None
+        assert after == pytest.approx(before - 1.0 - pause)
+        assert after > 0
 
 
 async def test_a_post_is_never_sent_twice() -> None:
