@@ -104,6 +104,11 @@ def list_(output: str, **where: str | None) -> None:
     """List the credentials, never their values.
 
     A credential that was changed, or is sealed under another master key, is listed as broken.
+
+    \b
+    Examples:
+      sidecar credentials list
+      sidecar credentials list -o json
     """
     entries = _store(where).list()
     rows = [_row(entry) for entry in entries]
@@ -147,7 +152,13 @@ def rotate(name: str | None, more: tuple[str, ...], master: bool, **where: str |
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_places_options
 def delete(name: str, yes: bool, **where: str | None) -> None:
-    """Delete the credential ID. Calls that need it are refused from then on."""
+    """Delete the credential ID. Calls that need it are refused from then on.
+
+    \b
+    Examples:
+      sidecar credentials delete github
+      sidecar credentials delete github --yes
+    """
     check_identifier(name)
     store = _store(where)
     if not yes:
@@ -162,6 +173,11 @@ def new_key(**where: str | None) -> None:
     """Make the master key of a store that has none. An existing key is never replaced.
 
     Keep a copy of the key file away from the store: credentials sealed under a lost key are lost.
+
+    \b
+    Examples:
+      sidecar credentials new-key
+      sidecar credentials new-key --directory /var/lib/sidecar/store --key-file /run/keys/master.key
     """
     places = _places(where)
     make_private_directory(places.directory)

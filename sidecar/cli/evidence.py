@@ -39,9 +39,16 @@ _directory = click.option(
 _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
-@click.group()
+@click.group(epilog="Exit codes: 0 all is well, 1 the evidence does not hold or is not there, 2 wrong command line.")
 def evidence() -> None:
-    """Look at the evidence, and verify it."""
+    """Look at the evidence, and verify it.
+
+    \b
+    Examples:
+      sidecar evidence tail -f
+      sidecar evidence show acme-1f2e3d4c/17 --input
+      sidecar evidence verify --directory /var/lib/sidecar/evidence
+    """
 
 
 @evidence.command()
@@ -50,7 +57,14 @@ def evidence() -> None:
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="How many records.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as records are added.")
 def tail(directory: Path, output: str, lines: int, follow: bool) -> None:
-    """Show the newest records, oldest of them first."""
+    """Show the newest records, oldest of them first.
+
+    \b
+    Examples:
+      sidecar evidence tail
+      sidecar evidence tail -n 100 -o json
+      sidecar evidence tail --follow
+    """
     reader = _reader(directory)
     try:
         size = reader.size()
@@ -74,7 +88,13 @@ def tail(directory: Path, output: str, lines: int, follow: bool) -> None:
 @_output
 @click.option("--input", "with_input", is_flag=True, help="Unseal the document beside it with the tenant's key.")
 def show(evidence_id: str, directory: Path, output: str, with_input: bool) -> None:
-    """Show one record by its evidence id."""
+    """Show one record by its evidence id.
+
+    \b
+    Examples:
+      sidecar evidence show acme-1f2e3d4c/17
+      sidecar evidence show acme-1f2e3d4c/17 --input -o json
+    """
     reader = _reader(directory)
     origin, _, number = evidence_id.rpartition("/")
     if not number.isascii() or not number.isdigit() or not origin:
@@ -101,7 +121,15 @@ def show(evidence_id: str, directory: Path, output: str, with_input: bool) -> No
 @_output
 @click.option("--key", "vkey", help="The log's public key (NAME+HASH+KEY); its own checkpoint.pub otherwise.")
 def verify(directory: Path, output: str, vkey: str | None) -> None:
-    """Check every record, the tree and the signed checkpoint; exit with 1 when something does not hold."""
+    """Check every record, the tree and the signed checkpoint; exit with 1 when something does not hold.
+
+    A checkpoint is checked with the key beside it unless --key gives one that was kept elsewhere.
+
+    \b
+    Examples:
+      sidecar evidence verify
+      sidecar evidence verify -o json --key "$(cat /safe/checkpoint.pub)"
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     try:

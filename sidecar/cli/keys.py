@@ -31,7 +31,12 @@ class NewKey(NamedTuple):
 
 @click.group()
 def keys() -> None:
-    """Make API keys for principals."""
+    """Make API keys for principals.
+
+    \b
+    Examples:
+      sidecar keys new reporting-agent
+    """
 
 
 @keys.command()

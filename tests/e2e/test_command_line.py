@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from sidecar.cli import COMMANDS, main
 from tests.unit.config.builders import GOOD, changed, written
@@ -48,9 +49,27 @@ def test_help_imports_no_command() -> None:
 def test_every_command_is_there_and_has_help(name: str) -> None:
     command = main.get_command(click.Context(main), name)
     assert command is not None
-    leaves = list(command.commands.values()) if isinstance(command, click.Group) else [command]
     assert command.help
-    assert leaves and not [leaf.name for leaf in leaves if not leaf.help]
+    assert not isinstance(command, click.Group) or command.commands
+
+
+def _command_lines() -> list[tuple[str, ...]]:
+    """Every command and subcommand, as the words that call it."""
+    lines: list[tuple[str, ...]] = [()]
+    for name in COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        lines.append((name,))
+        lines += [(name, leaf) for leaf in command.commands] if isinstance(command, click.Group) else []
+    return lines
+
+
+@pytest.mark.parametrize("words", _command_lines(), ids=" ".join)
+def test_every_help_shows_an_example_that_calls_it(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*words, "--help"])
+    assert shown.exit_code == 0
+    _, heading, examples = shown.output.partition("Example")
+    assert heading, shown.output
+    assert f"{' '.join(('sidecar', *words))}" in examples
 
 
 def test_data_and_messages_part_ways_in_a_pipe(tmp_path: Path) -> None:
