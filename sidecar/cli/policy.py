@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import orjson
 
 from sidecar.adapters.policy.files import library_directory
 from sidecar.adapters.policy.library import opa_executable
+from sidecar.cli import FAILED
 from sidecar.config.schemas import schema
 
 _directory = click.argument(
@@ -18,7 +20,7 @@ _directory = click.argument(
 )
 
 
-@click.group()
+@click.group(epilog="Exit codes: 0 good, 1 it does not compile or a test fails, 2 wrong command line.")
 def policy() -> None:
     """Check and test policies.
 
@@ -32,21 +34,36 @@ def policy() -> None:
 @policy.command()
 @_directory
 def check(directory: Path) -> None:
-    """Compile DIRECTORY with the shipped rules; a field that the input does not have is an error."""
-    with tempfile.TemporaryDirectory() as schemas:
-        (Path(schemas) / "input.json").write_bytes(orjson.dumps(schema("decision-input")))
-        _opa("check", "--strict", "--schema", schemas, str(directory), str(library_directory()))
+    """Compile DIRECTORY with the shipped rules; a field that the input does not have is an error.
+
+    \b
+    Examples:
+      sidecar policy check
+      sidecar policy check /etc/sidecar/policy
+    """
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        # One file is the schema of every `input`; in a folder it would hold only where a rule is annotated with it.
+        file.write(orjson.dumps(schema("decision-input")))
+        file.flush()
+        _opa("check", "--strict", "--schema", file.name, str(directory), str(library_directory()))
 
 
 @policy.command()
 @_directory
 @click.option("--verbose", is_flag=True, help="Name every test.")
 def test(directory: Path, verbose: bool) -> None:
-    """Run the tests in DIRECTORY together with the shipped rules."""
+    """Run the tests in DIRECTORY together with the shipped rules.
+
+    \b
+    Examples:
+      sidecar policy test
+      sidecar policy test policy --verbose
+    """
     _opa("test", *(["--verbose"] if verbose else []), str(directory), str(library_directory()))
 
 
 def _opa(*arguments: str) -> None:
-    """Run the built OPA; its output is shown as it is, its exit code is ours."""
+    """Run the built OPA; its output is shown as it is. It ends with 2 where a test fails, which means 1 here."""
+    sys.stdout.flush()
     done = subprocess.run([opa_executable(), *arguments], check=False)  # noqa: S603  # our own, no shell
-    raise click.exceptions.Exit(done.returncode)
+    raise click.exceptions.Exit(FAILED if done.returncode else 0)
