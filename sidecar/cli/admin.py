@@ -30,7 +30,7 @@ def socket_of(config: str) -> Path:
 
 
 def ask(socket: Path, method: str, path: str, body: object = None) -> Answered:
-    """One request. Raises ``Unavailable`` when no sidecar listens there, ``Misconfigured`` where we may not ask."""
+    """One request. Raises ``Unavailable`` where nobody listens or answers, ``Misconfigured`` where we may not ask."""
     return asyncio.run(_ask(socket, method, path, body))
 
 
@@ -59,9 +59,11 @@ async def _ask(socket: Path, method: str, path: str, body: object) -> Answered:
             is_json = response.content_type.endswith("json")
             content = await response.json(content_type=None) if is_json else await response.text()
             return Answered(response.status, response.headers.get("Sidecar-Evidence-Id"), content)
-    except (aiohttp.ClientConnectorError, FileNotFoundError):
+    except aiohttp.ClientConnectorError as error:
+        if isinstance(error.os_error, PermissionError):
+            raise Misconfigured(f"{socket} may be opened by the user who runs the sidecar only.") from None
         raise Unavailable(
             "internal_error", f"No sidecar listens on {socket}. Start one with `sidecar run`."
         ) from None
-    except PermissionError:
-        raise Misconfigured(f"{socket} may be opened by the user who runs the sidecar only.") from None
+    except (aiohttp.ClientError, TimeoutError):
+        raise Unavailable("internal_error", f"The sidecar on {socket} did not answer. Its log says why.") from None

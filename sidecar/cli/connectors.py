@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -13,7 +14,7 @@ from sidecar.cli.show import config_option, data, output_option, table
 _ALLOWED_STATUS = 400  # below it the upstream took the call
 
 
-@click.group()
+@click.group(epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
 def connectors() -> None:
     """List, show and test the connectors of a running sidecar.
 
@@ -29,7 +30,13 @@ def connectors() -> None:
 @config_option
 @output_option
 def list_(config: str, output: str) -> None:
-    """Every connector, its status and statistics."""
+    """Every connector, its status and statistics.
+
+    \b
+    Examples:
+      sidecar connectors list
+      sidecar connectors list -c /etc/sidecar/sidecar.yaml -o json
+    """
     found = document(socket_of(config), "GET", "/v1/connectors")["connectors"]
     if output != "table":
         data(found, output)
@@ -45,8 +52,14 @@ def list_(config: str, output: str) -> None:
 @config_option
 @output_option
 def show(connector: str, config: str, output: str) -> None:
-    """One connector."""
-    found = document(socket_of(config), "GET", f"/v1/connectors/{connector}")
+    """One connector, its operations and statistics.
+
+    \b
+    Examples:
+      sidecar connectors show github
+      sidecar connectors show github -o yaml
+    """
+    found = document(socket_of(config), "GET", f"/v1/connectors/{_segment(connector)}")
     if output != "table":
         data(found, output)
         return
@@ -67,12 +80,17 @@ def test(connector: str, operation: str, parameters: str, config: str, output: s
     """Run one operation as the principal "admin" with the role "tenant-admin": policy must grant it.
 
     The call is governed and recorded like any other. Exit code 1 when it is refused or the upstream fails.
+
+    \b
+    Examples:
+      sidecar connectors test github get-issue --parameters '{"number": 7}'
+      sidecar connectors test github list-issues -o json
     """
     try:
         asked = json.loads(parameters)
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", param_hint="--parameters") from None
-    path = f"/v1/connectors/{connector}/operations/{operation}/test"
+    path = f"/v1/connectors/{_segment(connector)}/operations/{_segment(operation)}/test"
     answered = ask(socket_of(config), "POST", path, {"parameters": asked})
     shown = {"status": answered.status, "evidence_id": answered.evidence_id, "answer": answered.content}
     if output == "table":
@@ -81,6 +99,13 @@ def test(connector: str, operation: str, parameters: str, config: str, output: s
         data(shown, output)
     if answered.status >= _ALLOWED_STATUS:
         raise click.exceptions.Exit(1)
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path, whatever is in it. Dots alone would be steps of the path."""
+    if not name.strip("."):
+        raise click.BadParameter(f"{name!r} is no name")
+    return quote(name, safe="")
 
 
 def _row(connector: dict[str, Any]) -> tuple[object, ...]:
