@@ -56,8 +56,18 @@ class Process:
         self.ports: dict[str, int] = {}
 
     async def start(self) -> None:
-        """Open everything. Raises ``Misconfigured`` and ``Unavailable``. A bad policy starts, and denies all."""
+        """Open everything, or close it again and raise ``Misconfigured`` or ``Unavailable``.
+
+        A bad policy starts, and denies all.
+        """
         sys.setswitchinterval(SWITCH_SECONDS)
+        try:
+            await self._open()
+        except BaseException:
+            await self.drain()
+            raise
+
+    async def _open(self) -> None:
         config = self._loaded.config
         await self._built.evidence.start()
         await self._load_policy()
@@ -206,7 +216,10 @@ def _told(error: SidecarError) -> dict[str, Any]:
 
 
 async def run(loaded: Loaded, read: Callable[[], Loaded], lines: LineWriter, ready: Path | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP reloads. ``ready`` is a file written once every door is open."""
+    """Serve until SIGTERM or SIGINT; SIGHUP reloads. ``ready`` is a file written once every door is open.
+
+    Raises what ``Process.start`` does, and ``Misconfigured`` where ``ready`` cannot be written.
+    """
     process = Process(loaded, read, lines)
     await process.start()
     loop = asyncio.get_running_loop()
@@ -225,7 +238,16 @@ async def run(loaded: Loaded, read: Callable[[], Loaded], lines: LineWriter, rea
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, stop.set)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
-    if ready is not None:
-        await asyncio.to_thread(ready.write_text, f"{process.ports}\n")
-    await stop.wait()
-    await process.drain()
+    try:
+        if ready is not None:
+            await asyncio.to_thread(_tell, ready, process.ports)
+        await stop.wait()
+    finally:
+        await process.drain()
+
+
+def _tell(ready: Path, ports: dict[str, int]) -> None:
+    try:
+        ready.write_text(f"{ports}\n")
+    except OSError as error:
+        raise Misconfigured(f"--ready-file: {ready} cannot be written ({error.strerror})") from None
