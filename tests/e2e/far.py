@@ -61,8 +61,25 @@ async def echoes(conversation: Conversation, seen: Seen) -> bool:
     return True
 
 
+class Held:
+    """Answers nothing until ``release``; ``waiting`` is how many requests it holds."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self._released = threading.Event()
+
+    def release(self) -> None:
+        self._released.set()
+
+    async def __call__(self, conversation: Conversation, _: Seen) -> bool:
+        self.waiting += 1
+        await asyncio.get_running_loop().run_in_executor(None, self._released.wait, 30)
+        await conversation.send(answer())
+        return True
+
+
 class Far:
-    """``seen`` are the requests so far, ``connections`` how many were accepted; ``behave`` may be changed at any time."""
+    """``seen`` are the requests so far, ``connections`` how many were accepted; ``behave`` may change at any time."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Seen] = []

@@ -29,13 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 WAIT = 30.0  # seconds, for anything
 TENANT = "acme"
 AGENT, COLLEAGUE, STRANGER = "agent", "colleague", "stranger"
-TOPIC = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["topic"],
-    "properties": {"topic": {"type": "string", "minLength": 1, "maxLength": 80}},
-}
 Document = dict[str, Any]
+_TOPIC = {"topic": {"type": "string", "minLength": 1, "maxLength": 80}}
+TOPIC: Document = {"type": "object", "additionalProperties": False, "required": ["topic"], "properties": _TOPIC}
 # What the ordinary agent may do: everything but `remove`.
 GRANTS: list[Any] = ["up/*", {"connector": "up", "operations": ["write", "send"], "effects": ["write"]}]
 
@@ -44,7 +40,7 @@ class Answer(NamedTuple):
     """One reply of the agent's door, or of the probes'."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     body: bytes
 
     @property
@@ -85,14 +81,14 @@ def environment() -> dict[str, str]:
 
 def configuration(upstream: int, keys: Mapping[str, NewKey]) -> Document:
     """One upstream on loopback, a plane over it with all four actions, and three callers."""
-    known = {name: [{"id": key.id, "sha256": key.sha256}] for name, key in keys.items()}
-    read = {"method": "GET", "path": "/read/{topic}", "parameters": TOPIC}
+    known: Document = {name: [{"id": key.id, "sha256": key.sha256}] for name, key in keys.items()}
+    read: Document = {"method": "GET", "path": "/read/{topic}", "parameters": TOPIC}
     find = {
         "method": "POST",
         "path": "/find/{topic}",
         "effect": "read",
         "body": {"limit": "{limit}"},
-        "parameters": {**TOPIC, "properties": {**TOPIC["properties"], "limit": {"type": "integer", "maximum": 20}}},
+        "parameters": {**TOPIC, "properties": {**_TOPIC, "limit": {"type": "integer", "maximum": 20}}},
     }
     write = {"method": "POST", "path": "/write/{topic}", "parameters": TOPIC, "idempotency_header": "X-Call"}
     send = {
@@ -251,13 +247,16 @@ class House:
     def probe(self, path: str) -> Answer:
         return self.request("GET", path, door="metrics", key=None)
 
-    def status(self) -> Document:
-        """What the administrators' socket tells."""
+    def admin(self, method: str, path: str) -> Answer:
+        """One request to the administrators' socket."""
         connection = http.client.HTTPConnection("admin", timeout=WAIT)
         connection.sock = socket.socket(socket.AF_UNIX)
         with contextlib.closing(connection):
             connection.sock.connect(str(self.folder / "admin.sock"))
-            return ask(connection, "GET", "/v1/status").document
+            return ask(connection, method, path)
+
+    def status(self) -> Document:
+        return self.admin("GET", "/v1/status").document
 
     def metric(self, name: str, **labels: str) -> float | None:
         """The value of one series of ``/metrics``; None where it is not there."""

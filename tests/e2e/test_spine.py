@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import http.client
 
 import pytest
 
 from tests.e2e.far import Far
-from tests.e2e.house import AGENT, COLLEAGUE, STRANGER, Answer, House
+from tests.e2e.house import AGENT, COLLEAGUE, STRANGER, WAIT, Answer, House, ask
 
 Shared = tuple[House, Far]
 
@@ -111,19 +112,10 @@ def test_a_caller_who_is_not_known_learns_only_that(shared: Shared, key: str) ->
 
 
 def raw_call(house: House, authorization: str | None, topic: str) -> Answer:
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", house.ports["access"], timeout=30)
-    headers = {"Content-Type": "application/json"}
-    if authorization is not None:
-        headers["Authorization"] = authorization
+    headers = {} if authorization is None else {"Authorization": authorization}
     body = {"plane_id": "articles", "action": "query", "payload": {"parameters": {"topic": topic}}}
-    connection.request("POST", "/v1/access", json.dumps(body), headers)
-    answer = connection.getresponse()
-    try:
-        return Answer(answer.status, answer.headers, answer.read())
-    finally:
-        connection.close()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", house.ports["access"], timeout=WAIT)) as door:
+        return ask(door, "POST", "/v1/access", body, headers)
 
 
 def test_a_caller_of_another_tenant_is_turned_away(shared: Shared) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,9 +85,9 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -
             assert house.stop() == 0
         report = house.verified()
         leaves = house.leaves()
-        print(
+        sys.stdout.write(
             f"seed {seed}: {ROUNDS} rounds, {len(acknowledged)} acknowledged, {broken} broken off,"
-            f" {len(far.seen)} at the upstream, {report.records} records, {len(report.unknown)} unknown"
+            f" {len(far.seen)} at the upstream, {report.records} records, {len(report.unknown)} unknown\n"
         )
         assert acknowledged
         assert broken

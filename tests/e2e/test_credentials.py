@@ -1,0 +1,141 @@
+"""A credential reaches its upstream and nobody else, whatever the upstream says and whoever looks."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.e2e.far import Far, answer, echoes, says
+from tests.e2e.house import Answer, House
+from tests.e2e.secure import HOST, SECRET, everything_written, found, forms, secure
+from tests.fakes.certificates import Authority
+
+Secured = tuple[House, Far]
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[Secured]:
+    authority = Authority(tmp_path)
+    with Far(authority.server(HOST)) as far:
+        folder = tmp_path / "house"
+        folder.mkdir()
+        house = House(folder, far.port)
+        secure(house, far.port, authority.file)
+        house.start()
+        yield house, far
+        house.kill()
+
+
+def sent(far: Far) -> str:
+    return far.seen[-1].headers["authorization"]
+
+
+def shown(answers: list[Answer]) -> dict[str, bytes]:
+    return {f"answer {at}": str(one.headers).encode() + one.body for at, one in enumerate(answers)}
+
+
+def test_the_upstream_gets_the_secret_and_nobody_else_ever_sees_it(secured: Secured) -> None:  # A106, A111, C03
+    house, far = secured
+    house.write_policy('package sidecar.custom\n\nobligations := {"record_bodies": true}\n')
+    assert house.event("policy_load", 2)["outcome"] == "loaded"
+    echo = base64.b64encode(b"agent:" + SECRET.encode()).decode()
+    answers = []
+    for behaviour in (
+        echoes,
+        says(
+            answer(b'{"token":"' + SECRET.encode() + b'"}', "200 OK", f"X-Token: {SECRET}", f"X-Basic: Basic {echo}")
+        ),
+        says(answer(b"no such token " + quote(SECRET, safe="").encode(), "500 Oh no", kind="text/plain")),
+        says(b"HTTP/1.1 200 " + SECRET.encode() + b"\r\nBroken " + SECRET.encode() + b"\r\n\r\n", end=True),
+    ):
+        far.behave = behaviour
+        answers.append(house.operation("write", {"topic": "secret"}))
+        assert sent(far) == f"Bearer {SECRET}"
+    assert [one.status for one in answers] == [200, 200, 500, 502]
+    answers += [house.evidence(one.evidence_id) for one in answers]
+    answers += [house.request("GET", "/v1/evidence"), house.probe("/metrics"), house.probe("/readyz")]
+    assert house.stop() == 0
+    house.verified()
+    written = everything_written(house.folder)
+    assert {"out.log", "err.log", "evidence/checkpoint", "sidecar.yaml"} <= written.keys()
+    assert found(SECRET, {**written, **shown(answers)}) == []
+
+
+@pytest.mark.parametrize("form", sorted(forms(SECRET)))
+def test_the_search_for_the_secret_finds_it(form: bytes) -> None:
+    assert found(SECRET, {"a": b"...", "b": b"-" + form + b"-"}) == ["b"]
+
+
+def test_a_rotated_credential_is_used_from_the_next_call_on(secured: Secured) -> None:  # A103
+    house, far = secured
+    assert house.operation("write").status == 200
+    assert sent(far) == f"Bearer {SECRET}"
+    assert house.sidecar("credentials", "rotate", "token", given="second-1fc04ab977").returncode == 0
+    far.behave = echoes
+    answered = house.operation("write")
+    assert answered.status == 200
+    assert sent(far) == "Bearer second-1fc04ab977"
+    assert found("second-1fc04ab977", shown([answered])) == []
+    versions = [leaf.credential.version for leaf in house.leaves() if leaf.kind == "outcome" and leaf.credential]
+    assert len(set(versions)) == 2
+
+
+def test_without_its_credential_a_call_is_not_made(secured: Secured) -> None:
+    house, far = secured
+    assert house.operation("write").status == 200
+    assert house.sidecar("credentials", "delete", "token", "--yes").returncode == 0
+    refused = house.operation("write")
+    assert (refused.status, refused.code) == (502, "credential_unavailable")
+    assert len(far.seen) == 1
+    assert refused.evidence_id is not None
+    assert house.evidence(refused.evidence_id).document["code"] == "credential_unavailable"
+    assert house.sidecar("credentials", "put", "token", given="third-71c5fe0d9a").returncode == 0
+    assert house.operation("write").status == 200
+    assert house.stop() == 0
+    assert house.verified().unknown == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (HOST, {"expired": True}),
+        (HOST, {"early": True}),
+        (HOST, {"self_signed": True}),
+        (HOST, {"wrong_usage": True}),
+        ("other.upstream.internal", {}),
+    ],
+)
+def test_an_upstream_that_cannot_prove_its_name_never_gets_the_secret(  # A98, S09
+    tmp_path: Path, name: str, kind: dict[str, bool]
+) -> None:
+    authority = Authority(tmp_path)
+    with Far(authority.server(name, **kind)) as far:
+        (tmp_path / "house").mkdir()
+        house = House(tmp_path / "house", far.port)
+        secure(house, far.port, authority.file)
+        try:
+            house.start()
+            refused = house.operation("write")
+            assert (refused.status, refused.code) == (502, "upstream_unavailable")
+            assert house.stop() == 0
+        finally:
+            house.kill()
+        assert far.seen == []
+        assert [leaf.kind for leaf in house.leaves()] == ["intent", "outcome"]
+
+
+def test_a_credential_is_not_configured_for_plain_http(house: House, far: Far, tmp_path: Path) -> None:  # A97
+    secure(house, far.port, Authority(tmp_path).file)
+    assert house.sidecar("check").returncode == 0
+    up = house.config["connectors"]["up"]
+    up["base_url"] = up["base_url"].replace("https:", "http:")
+    del up["ca_file"]
+    house.write_config()
+    done = house.sidecar("check")
+    assert done.returncode == 1
+    assert "http" in done.stdout + done.stderr
+    assert SECRET not in done.stdout + done.stderr
