@@ -61,14 +61,17 @@ class Answer:
         for name, value in self.headers:
             if name == b"content-length" and int(value) > limit and not self.ended:
                 raise self._too_large(limit)
-        return b"".join([piece async for piece in self.stream(limit)])
+        return b"".join([piece async for piece in self._each(limit)])
 
-    async def stream(self, limit: int | None = None) -> AsyncGenerator[bytes, None]:
+    def stream(self, limit: int | None = None) -> Body:
         """The body's pieces as they arrive; a slow consumer slows the upstream down.
 
         Raises ``UpstreamFailure`` where the answer breaks off, and ``answer_too_large`` instead of handing over the
-        piece that crosses ``limit``. Closing the iterator early ends the connection.
+        piece that crosses ``limit``. Closing the iterator early ends the connection, begun or not.
         """
+        return Body(self, self._each(limit))
+
+    async def _each(self, limit: int | None) -> AsyncGenerator[bytes, None]:
         total = 0
         try:
             while True:
@@ -144,3 +147,28 @@ class Answer:
     def _too_large(self, limit: int) -> UpstreamFailure:
         self.abort()
         return UpstreamFailure("answer_too_large", f"the upstream's answer has more than {limit} bytes", sent=True)
+
+
+class Body:
+    """An answer's body as an iterator. Closing a generator that has not begun would run nothing and end nothing."""
+
+    __slots__ = ("_answer", "_begun", "_each")
+
+    def __init__(self, answer: Answer, each: AsyncGenerator[bytes, None]) -> None:
+        self._answer = answer
+        self._each = each
+        self._begun = False
+
+    def __aiter__(self) -> Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._begun = True
+        return await anext(self._each)
+
+    async def aclose(self) -> None:
+        """Let go of the answer, and of its connection unless the whole of it has come."""
+        if self._begun:
+            await self._each.aclose()
+        else:
+            self._answer.abort()

@@ -12,6 +12,7 @@ from sidecar.adapters.callers.http import HttpCaller, HttpSettings
 from sidecar.errors import Misconfigured, UpstreamFailure
 from sidecar.model.decision import Obligations, Permit
 from sidecar.model.exchange import Destination, Inbound, Outbound
+from sidecar.wire.answer import Body
 from sidecar.wire.client import Timeouts
 from tests.fakes.certificates import Authority
 from tests.fakes.upstream import OK, Conversation, ScriptedUpstream, replies, until, upstream
@@ -167,4 +168,19 @@ async def test_h22_a_cancelled_call_ends_its_connection(caller: HttpCaller) -> N
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calling
+        assert caller.connections("shop") == (0, 0, 0)
+
+
+async def test_a_stream_that_is_closed_before_it_was_begun_ends_its_connection(caller: HttpCaller) -> None:
+    async def script(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+        await conversation.rest()
+
+    async with upstream(script) as up:
+        destination = Destination("http", "shop.example", up.port, ("127.0.0.1",))
+        answer = await caller.call(permit(), "shop", destination, GET._replace(stream=True))
+        assert caller.connections("shop") == (1, 0, 0)
+        assert isinstance(answer.body, Body)
+        await answer.body.aclose()
         assert caller.connections("shop") == (0, 0, 0)
