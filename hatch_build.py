@@ -1,8 +1,8 @@
 """Builds the policy engine into the package: OPA as a C shared library, and OPA's own executable.
 
 A system ``go`` (1.26 or later, a real executable) and C compiler are used when present; whatever is missing comes
-from PyPI as a build dependency. Outputs are kept under ``$XDG_CACHE_HOME`` by the SHA-256 of all they come from,
-and renamed into place: an unchanged engine is never built twice, and a build that was cut short leaves nothing behind.
+from PyPI as a build dependency. Outputs are kept under ``$XDG_CACHE_HOME`` by the SHA-256 of all they come from and
+renamed into place: an unchanged engine is never built twice, and a build that was cut short leaves nothing behind.
 """
 # mypy: disallow-subclassing-any=False
 # (hatchling, with its types, is there at build time only)
