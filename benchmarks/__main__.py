@@ -19,7 +19,7 @@ from benchmarks import compare, peers, report, scenarios
 from benchmarks.compare import Effort, Measured
 
 _LATEST: Final = Path(__file__).with_name("latest.json")
-_FULL: Final = Effort(seconds=3, rounds=3, evaluations=30_000)
+_FULL: Final = Effort(seconds=3, rounds=3, evaluations=20_000)
 _QUICK: Final = Effort(seconds=1, rounds=1, evaluations=10_000)
 
 

@@ -18,6 +18,7 @@ from benchmarks.stage import GOVERNED as SEGMENT
 from benchmarks.stage import Governed, Upstream
 
 CONNECTIONS: Final = (1, 16, 64)
+ALONE: Final = "policy-alone"
 _WARM_CONNECTIONS: Final = 16
 _SYNCS: Final = 150
 # What the figures ask for.
@@ -56,17 +57,14 @@ def run(folder: Path, effort: Effort, tell: Callable[[str], None]) -> Measured:
         rounds = _Rounds(sidecar, subjects, tell)
         rounds.warm()
         for number in range(effort.rounds):
-            rounds.measure(number, effort.seconds)
-        tell("evaluating the policy alone")
-        alone = evaluation.measure(sidecar.config, sidecar.key, effort.evaluations)
+            rounds.measure(number, effort)
         if not subjects[GOVERNED].process.stop():
             rounds.problems.append("the sidecar did not drain")
         counted = upstream.count(SEGMENT)
     tell("verifying the evidence")
     rounds.problems += gate.agree(gate.audit(sidecar.evidence), counted, rounds.sent)
     rows = medians(rounds.rows)
-    rows.append(Row(scenario="policy-alone", subject=GOVERNED, connections=0, cpu_us_per_call=alone))
-    return Measured(rows, _figures(rows, alone, median(rounds.syncs)), rounds.problems)
+    return Measured(rows, _figures(rows, median(rounds.syncs)), rounds.problems)
 
 
 class _Rounds:
@@ -87,17 +85,20 @@ class _Rounds:
             self._tell(f"warming up {name}")
             self._drive(name, "warm", _WARM_CONNECTIONS, 1)
 
-    def measure(self, number: int, seconds: int) -> None:
+    def measure(self, number: int, effort: Effort) -> None:
         """One round."""
         for connections in CONNECTIONS:
             self.syncs.append(sync_p50_ms(self._sidecar.evidence.parent, _SYNCS))
             for name, subject in self._subjects.items():
                 self._tell(f"round {number + 1}: {name} at {connections} connections")
                 before = subject.process.cpu_seconds()
-                load = self._drive(name, f"r{number}c{connections}", connections, seconds)
+                load = self._drive(name, f"r{number}c{connections}", connections, effort.seconds)
                 used = subject.process.cpu_seconds() - before
                 rss = subject.process.rss_mb()
                 self.rows.append(row(PLAIN, name, connections, load, used, rss))
+        self._tell(f"round {number + 1}: the policy alone")
+        alone = evaluation.measure(self._sidecar.config, self._sidecar.key, effort.evaluations)
+        self.rows.append(Row(scenario=ALONE, subject=GOVERNED, connections=0, cpu_us_per_call=alone))
 
     def _drive(self, name: str, label: str, connections: int, seconds: int) -> Load:
         load = drive(self._subjects[name].port, self._sidecar.stream(label), connections, seconds)
@@ -130,17 +131,21 @@ def faults(subject: str, connections: int, load: Load) -> list[str]:
     return found
 
 
-def _figures(rows: list[Row], alone: float, sync_ms: float) -> list[Figure]:
-    at = {name: find(rows, PLAIN, name, CONNECTIONS[-1]) for name in (GOVERNED, ENVOY, AIOHTTP)}
-    one = find(rows, PLAIN, GOVERNED, 1)
-    cpu = {name: found.cpu_us_per_call if found else None for name, found in at.items()}
-    governed, envoy, aiohttp = cpu[GOVERNED], cpu[ENVOY], cpu[AIOHTTP]
-    assert one is not None
-    assert governed is not None
-    assert envoy is not None
-    assert aiohttp is not None
+def _figures(rows: list[Row], sync_ms: float) -> list[Figure]:
+    def measured(scenario: str, subject: str, connections: int) -> Row:
+        found = find(rows, scenario, subject, connections)
+        assert found is not None
+        return found
+
+    def cpu(row: Row) -> float:
+        assert row.cpu_us_per_call is not None
+        return row.cpu_us_per_call
+
+    most = CONNECTIONS[-1]
+    governed, envoy, aiohttp = (cpu(measured(PLAIN, name, most)) for name in (GOVERNED, ENVOY, AIOHTTP))
+    alone = cpu(measured(ALONE, GOVERNED, 0))
     return [
-        Figure("CPU of a governed call, 64 connections", _TIMES_ENVOY, governed / envoy, "x Envoy"),
+        Figure(f"CPU of a governed call, {most} connections", _TIMES_ENVOY, governed / envoy, "x Envoy"),
         Figure(
             "the same without the policy's evaluation",
             _TIMES_AIOHTTP,
@@ -151,7 +156,7 @@ def _figures(rows: list[Row], alone: float, sync_ms: float) -> list[Figure]:
         Figure(
             "p50 of a governed call, 1 connection",
             2 * sync_ms + _OVER_DISK_MS,
-            one.p50_ms,
+            measured(PLAIN, GOVERNED, 1).p50_ms,
             "ms",
             f"fdatasync p50 {sync_ms:.3f} ms",
         ),

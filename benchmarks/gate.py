@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ class Audit(NamedTuple):
     intents: int
     reached: int  # outcomes whose call was answered by the upstream
     keys: frozenset[str]  # idempotency keys of the intents
+    codes: dict[str, int]  # refusals and failed outcomes by code
     problems: tuple[str, ...]
 
 
@@ -52,8 +54,11 @@ def audit(directory: Path) -> Audit:
     if report.checkpoint_size != report.records:
         problems.append(f"the signed checkpoint covers {report.checkpoint_size} of {report.records} records")
     intents = reached = outcomes = 0
-    keys = set()
+    keys: set[str] = set()
+    codes: Counter[str] = Counter()
     for leaf in leaves(directory):
+        if leaf.code is not None:
+            codes[leaf.code] += leaf.count or 1
         if leaf.kind == INTENT:
             intents += 1
             if leaf.idempotency_key is not None:
@@ -63,12 +68,13 @@ def audit(directory: Path) -> Audit:
             reached += leaf.result is not None and leaf.result.status is not None
     if intents != outcomes:
         problems.append(f"{intents} intents, {outcomes} outcomes")
-    return Audit(intents, reached, frozenset(keys), tuple(problems))
+    return Audit(intents, reached, frozenset(keys), dict(codes), tuple(problems))
 
 
 def agree(found: Audit, upstream: int, sent: Sequence[Sent]) -> list[str]:
     """What does not hold between the log, the upstream's count and wrk's; empty when all agree."""
     problems = list(found.problems)
+    problems += [f"{count} calls ended as {code}" for code, count in found.codes.items()]
     completed = sum(one.completed for one in sent)
     most = completed + sum(one.connections for one in sent)
     if upstream != found.reached:

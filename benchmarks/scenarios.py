@@ -14,6 +14,7 @@ from typing import Final
 from benchmarks import gate
 from benchmarks.compare import CONNECTIONS, Measured, faults, row
 from benchmarks.gate import Sent
+from benchmarks.lateness import Lateness
 from benchmarks.load import drive
 from benchmarks.rows import GOVERNED, Figure, Row
 from benchmarks.stage import GOVERNED as SEGMENT
@@ -105,18 +106,19 @@ def slow_disk(folder: Path, seconds: int, tell: Tell) -> Measured:
             return Measured([], [Figure(name, _LAG_MS, None, "ms", f"strace did not work: {error}")], [])
         with process:
             tell(f"a slow disk at {connections} connections")
-            before = process.cpu_seconds()
-            load = drive(sidecar.port, sidecar.stream("slow"), connections, seconds, timeout=30)
+            before, starting = process.cpu_seconds(), _lag_ms(sidecar)
+            with Lateness() as machine:
+                load = drive(sidecar.port, sidecar.stream("slow"), connections, seconds, timeout=30)
             rows = [row("slow-disk", GOVERNED, connections, load, process.cpu_seconds() - before, process.rss_mb())]
-            found = _LAG.search(_ask(sidecar.metrics, "/metrics"))
+            lag = _lag_ms(sidecar)
         counted = upstream.count(SEGMENT)
     problems = [*faults("governed on a slow disk", connections, load)]
     problems += gate.agree(gate.audit(sidecar.evidence), counted, [Sent(load.requests, connections)])
-    lag = float(found[1]) * 1e3 if found else None
-    if load.p50 < _DELAY_MS * 1e3:
-        lag = None  # the delay did not reach the sidecar
-    note = f"p50 of a call {load.p50 / 1e3:.0f} ms" if lag is not None else "the delay was not seen"
-    return Measured(rows, [Figure(name, _LAG_MS, lag, "ms", note)], problems)
+    note = f"{starting:.0f} ms at the start; a bare timer beside it {machine.longest_ms:.0f} ms"
+    seen = load.p50 >= _DELAY_MS * 1e3
+    if not seen:
+        note = "the delay did not reach the sidecar"
+    return Measured(rows, [Figure(name, _LAG_MS, lag if seen else None, "ms", note)], problems)
 
 
 def soak(folder: Path, tell: Tell, early: int = _SOAK_EARLY, calls: int = _SOAK_CALLS) -> Measured:
@@ -158,6 +160,12 @@ def soak(folder: Path, tell: Tell, early: int = _SOAK_EARLY, calls: int = _SOAK_
     ]
     figure = Figure("RSS growth, 100,000 to 1,000,000 calls", _GROWTH_PERCENT, growth, "%", f"from {marks[0]:.1f} MB")
     return Measured(rows, [figure], problems)
+
+
+def _lag_ms(sidecar: Governed) -> float:
+    """The longest delay of its event loop so far, as it says itself."""
+    found = _LAG.search(_ask(sidecar.metrics, "/metrics"))
+    return float(found[1]) * 1e3 if found else 0.0
 
 
 def _ask(port: int, path: str) -> str:
