@@ -17,8 +17,9 @@ from aiohttp import web
 from sidecar.errors import Misconfigured, Refused, SidecarError
 from sidecar.listeners.access import reply
 from sidecar.listeners.routes import LOCAL_ADMIN, Route, Routes
+from sidecar.model.call import Problem
 from sidecar.operations.tenant.connectors import Connectors
-from sidecar.pipeline.refusal import problem
+from sidecar.pipeline.refusal import TYPE_PREFIX, problem
 from sidecar.rules.documents import parse_json
 
 _BODY_BYTES = 1 << 20
@@ -72,6 +73,8 @@ class AdminDoor:
         try:
             found = self._routes.find(request.method, request.path)
             return await found.handler(request, found.values)
+        except Misconfigured as error:
+            return _misconfigured(error)
         except SidecarError as error:
             return _problem(error)
         except web.HTTPRequestEntityTooLarge:
@@ -102,6 +105,21 @@ class AdminDoor:
 
 def _problem(error: SidecarError) -> web.Response:
     shown = problem(error, None, None)
+    return _json(shown, shown.status, "application/problem+json")
+
+
+def _misconfigured(error: Misconfigured) -> web.Response:
+    """What is wrong with the files, in full: who may ask here wrote them. No agent's door shows this code."""
+    shown = Problem(
+        type=TYPE_PREFIX + error.code,
+        title="The configuration cannot be served",
+        status=422,
+        detail=error.detail,
+        code=error.code,
+        evidence_id=None,
+        policy_revision=None,
+        reasons=tuple({"code": reason.code, "message": reason.message} for reason in error.reasons),
+    )
     return _json(shown, shown.status, "application/problem+json")
 
 

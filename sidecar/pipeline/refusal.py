@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sidecar.errors import CODES, SidecarError
 from sidecar.model.call import Problem
 
 # A URN, because a problem type need not be a page (RFC 9457 section 3.1.1), and nothing here may be looked up.
-_TYPE_PREFIX = "urn:policy-sidecar:problem:"
+TYPE_PREFIX: Final = "urn:policy-sidecar:problem:"
 
 
 def problem(error: SidecarError, evidence_id: str | None, revision: str | None) -> Problem:
@@ -18,7 +20,7 @@ def problem(error: SidecarError, evidence_id: str | None, revision: str | None) 
     else:
         name, detail = error.code, error.detail
     return Problem(
-        type=_TYPE_PREFIX + name,
+        type=TYPE_PREFIX + name,
         title=code.title,
         status=code.status,
         detail=detail,
