@@ -8,8 +8,8 @@ import signal
 from typing import Any
 
 import pytest
-from sidecar.cli.keys import make
 
+from sidecar.cli.keys import make
 from tests.e2e.house import COLLEAGUE, GRANTS, WAIT, House, ask, comes_true
 
 READ = ("POST", "/v1/connectors/up/operations/read", {"parameters": {"topic": "tin"}})

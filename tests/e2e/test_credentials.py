@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.far import Far, answer, echoes, says
 from tests.e2e.house import Answer, House
-from tests.e2e.secure import HOST, SECRET, everything_written, found, forms, secure
+from tests.e2e.secure import HOST, SECRET, everything_written, forms, found, secure
 from tests.fakes.certificates import Authority
 
 Secured = tuple[House, Far]

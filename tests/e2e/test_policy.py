@@ -6,7 +6,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from sidecar.model.evidence import INTENT, OUTCOME, REFUSAL
-
 from tests.e2e.far import Far
 from tests.e2e.house import AGENT, COLLEAGUE, GRANTS, House, comes_true
 from tests.e2e.load import Load

@@ -7,7 +7,6 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from sidecar.model.evidence import INTENT
-
 from tests.e2e.far import Far, Held
 from tests.e2e.house import House, comes_true
 from tests.e2e.load import Load, paused
