@@ -61,7 +61,11 @@ class AccessDoor:
             found = self._routes.find(request.method, path)
             return await found.handler(request, found.values)
         except SidecarError as error:
-            return await self._refused(request, error)
+            refused = await self._refused(request, error)
+            if refused.status != 405:
+                return refused
+            allowed = ", ".join(self._routes.methods(request.target.partition("?")[0]))
+            return refused._replace(headers=[*refused.headers, (b"allow", allowed.encode("ascii"))])
 
     async def malformed(self, error: Refused, peer: str) -> Reply:
         """The reply to bytes that are not an acceptable request."""

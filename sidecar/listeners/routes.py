@@ -58,15 +58,19 @@ class Routes(Generic[Handler]):
         fixed = self._fixed.get((method, path))
         if fixed is not None:
             return fixed
-        allowed = {known for known, at in self._fixed if at == path}
         for pattern, route in self._patterns:
-            if match := pattern.fullmatch(path):
-                if route.method == method:
-                    return Found(route.handler, match.groupdict())
-                allowed.add(route.method)
+            if route.method == method and (match := pattern.fullmatch(path)):
+                return Found(route.handler, match.groupdict())
+        allowed = self.methods(path)
         if allowed:
-            raise Refused("method_not_allowed", f"This route takes {', '.join(sorted(allowed))}.")
+            raise Refused("method_not_allowed", f"This route takes {', '.join(allowed)}.")
         raise Refused("not_found", "There is no such route; the README lists them.")
+
+    def methods(self, path: str) -> list[str]:
+        """What a path takes: the ``Allow`` header of a 405 (RFC 9110 section 15.5.6)."""
+        allowed = {known for known, at in self._fixed if at == path}
+        allowed |= {route.method for pattern, route in self._patterns if pattern.fullmatch(path)}
+        return sorted(allowed)
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

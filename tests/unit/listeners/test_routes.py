@@ -83,3 +83,4 @@ def test_another_method_is_told_which_would_do(method: str, path: str, allowed: 
         KNOWN.find(method, path)
     assert refused.value.code == "method_not_allowed"
     assert f"takes {allowed}." in refused.value.detail
+    assert ", ".join(KNOWN.methods(path)) == allowed
