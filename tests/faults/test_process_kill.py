@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sidecar.model.evidence import INTENT, OUTCOME, Leaf
+from sidecar.model.evidence import INTENT, OUTCOME, REFUSAL, Leaf
 from tests.e2e.far import Far
 from tests.e2e.house import House, living
 from tests.e2e.load import Acknowledged, Load, paused
@@ -46,19 +46,23 @@ def check_joined(house: House, far: Far, acknowledged: list[Acknowledged]) -> No
     leaves = house.leaves()
     intents = {leaf.idempotency_key: leaf.index for leaf in leaves if leaf.kind == INTENT}
     arrived = [seen.headers["x-call"] for seen in far.seen]
-    assert len(arrived) == len(set(arrived))  # a POST is never sent twice
-    assert not set(arrived) - intents.keys()  # no effect without an intent
+    arrived_once = set(arrived)
+    assert len(arrived) == len(arrived_once)  # a POST is never sent twice
+    assert not arrived_once - intents.keys()  # no effect without an intent
     for call, answer in acknowledged:
-        assert answer.status == 200, answer.body
         assert answer.evidence_id is not None
-        index = int(answer.evidence_id.rpartition("/")[2])
-        assert leaves[index].kind == OUTCOME
-        assert leaves[index].intent == intents[call]
+        leaf = leaves[int(answer.evidence_id.rpartition("/")[2])]
+        assert leaf.code == answer.code
+        if answer.status == 200:
+            assert (leaf.kind, leaf.intent) == (OUTCOME, intents[call])
+        else:  # on a machine this busy an evaluation may miss its deadline
+            assert (leaf.kind, leaf.code) == (REFUSAL, "policy_unavailable")
+            assert call not in arrived_once
     calls = {index: call for call, index in intents.items()}
     answered = {
         calls[leaf.intent] for leaf in leaves if leaf.kind == OUTCOME and leaf.result and leaf.intent in calls
     }
-    assert not answered - set(arrived)  # and no outcome of a call that never arrived
+    assert not answered - arrived_once  # and no outcome of a call that never arrived
 
 
 @pytest.mark.timeout(60 + 5 * ROUNDS)
@@ -85,11 +89,12 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -
             assert house.stop() == 0
         report = house.verified()
         leaves = house.leaves()
+        allowed = sum(answer.status == 200 for _, answer in acknowledged)
         sys.stdout.write(
-            f"seed {seed}: {ROUNDS} rounds, {len(acknowledged)} acknowledged, {broken} broken off,"
+            f"seed {seed}: {ROUNDS} rounds, {len(acknowledged)} acknowledged ({allowed} allowed), {broken} broken off,"
             f" {len(far.seen)} at the upstream, {report.records} records, {len(report.unknown)} unknown\n"
         )
-        assert acknowledged
+        assert allowed > len(acknowledged) * 0.9
         assert broken
         check_joined(house, far, acknowledged)
         for found in rounds:

@@ -1,0 +1,110 @@
+"""A sidecar that cannot start ends with 1 and one message that says why, never with a traceback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.house import House
+from tests.e2e.secure import SECRET
+
+
+def check_told(house: House, *told: str) -> None:
+    done = house.sidecar("run")
+    assert done.returncode == 1, done.stderr
+    messages = [line for line in done.stderr.splitlines() if not line.startswith("sidecar: warning:")]
+    assert messages[0].startswith("sidecar: ")
+    assert all(line.startswith("  ") for line in messages[1:])  # reasons of that one message
+    for text in told:
+        assert text in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+def remove(house: House) -> None:
+    (house.folder / "sidecar.yaml").unlink()
+
+
+def misspell(house: House) -> None:
+    house.config["conectors"] = house.config.pop("connectors")
+    house.config["limits"] = {"in_flight": 0}
+    house.write_config()
+
+
+def put_a_raw_secret(house: House) -> None:
+    house.config["credentials"] = {"token": {"reference": SECRET, "hosts": ["a:1"], "connectors": ["up"]}}
+    house.write_config()
+
+
+def block_the_socket(house: House) -> None:
+    (house.folder / "admin.sock").write_text("mine")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (remove, ["sidecar.yaml"]),
+        (lambda house: house.write_config("tenant: [acme"), ["sidecar.yaml:", "not YAML"]),
+        (misspell, ["conectors", "connectors", "limits.in_flight"]),
+        (put_a_raw_secret, ["credentials.token.reference"]),
+        (block_the_socket, ["admin.sock", "not a socket"]),
+    ],
+)
+def test_a_wrong_configuration_is_told_at_the_start(
+    house: House, spoil: Callable[[House], None], told: list[str]
+) -> None:
+    spoil(house)
+    check_told(house, *told)
+    assert (house.folder / "evidence").exists() is (spoil is block_the_socket)
+
+
+@pytest.mark.parametrize("door", ["access", "metrics"])
+def test_a_door_that_is_taken_is_named(house: House, door: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        house.config["doors"][door] = place
+        house.write_config()
+        check_told(house, f"doors.{door}", place)
+    house.start()  # and what was opened by then was left in good order
+    assert house.operation("read").status == 200
+
+
+def test_a_second_process_on_the_same_evidence_is_refused(house: House) -> None:  # E10
+    house.start()
+    house.config["doors"]["admin_socket"] = "second.sock"
+    house.write_config()
+    check_told(house, "evidence", "another process")
+    assert house.operation("read").status == 200
+
+
+def test_keys_that_anybody_can_read_are_refused(house: House) -> None:
+    house.start()
+    assert house.stop() == 0
+    keys = [path for path in (house.folder / "evidence").iterdir() if path.name.endswith(".key")]
+    assert keys
+    for key in keys:
+        key.chmod(0o644)
+        check_told(house, key.name, "600")
+        key.chmod(0o600)
+    house.start()
+
+
+def test_a_master_key_that_anybody_can_read_is_refused(house: House) -> None:  # P11
+    assert house.sidecar("credentials", "new-key").returncode == 0
+    assert house.sidecar("credentials", "put", "token", given=SECRET).returncode == 0
+    house.config["credentials"] = {
+        "token": {"reference": "encrypted://token", "hosts": ["a:1"], "connectors": ["up"]}
+    }
+    house.write_config()
+    (house.folder / "credentials" / "master.key").chmod(0o644)
+    check_told(house, "master.key", "600")
+
+
+def test_evidence_of_another_tenant_is_not_continued(house: House) -> None:
+    house.start()
+    assert house.stop() == 0
+    house.config["tenant"] = "globex"
+    house.write_config()
+    check_told(house, "belongs to the tenant acme")
