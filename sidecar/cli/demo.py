@@ -54,7 +54,7 @@ def demo(once: bool, output: str) -> None:
         _show(steps, output)
         held = all(step.holds for step in steps)
         if not once:
-            _stay(stage)
+            _stay(stage, output)
     finally:
         stage.stop()
         stage.remove()
@@ -168,7 +168,7 @@ def _show(steps: list[Step], output: str) -> None:
     table(("", "what was tried", "what came of it", "evidence"), rows)
 
 
-def _stay(stage: Stage) -> None:
+def _stay(stage: Stage, output: str) -> None:
     body = orjson.dumps({"plane_id": "articles", "action": "query", "payload": {"parameters": {"topic": "tin"}}})
     authorization = f"-H 'Authorization: Bearer {stage.agent.key}'"
     click.echo(
@@ -182,7 +182,8 @@ curl -s 'http://127.0.0.1:{stage.access}/v1/evidence?limit=2' {authorization}
 curl -s http://127.0.0.1:{stage.metrics}/metrics
 sidecar evidence verify --directory {stage.folder}/evidence
 sidecar connectors list -c {stage.folder}/sidecar.yaml
-"""
+""",
+        err=output != "table",
     )
     with contextlib.suppress(KeyboardInterrupt):
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
