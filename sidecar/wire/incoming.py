@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 HEAD, BODY, BUSY, REFUSED, LINGER, CLOSED = range(6)
 
 _PROGRESS_BYTES: Final = 1 << 18  # so much of a body buys it another ``body_seconds``
-_LINGER_BYTES: Final = 1 << 20
+_LINGER_BYTES: Final = 1 << 24  # as large as a body may be configured: whoever sends too much can still read its 413
 _LINGER_SECONDS: Final = 2.0
 _NEVER: Final = float("inf")
 
@@ -190,8 +190,10 @@ class Incoming(asyncio.Protocol):
             data, end = found
             head = read_head(data[:end] if len(data) > end else data, self._limits.headers)
             if head.body > self._limits.body_bytes:
-                raise Refused("body_too_large", f"a body may have at most {self._limits.body_bytes} bytes")
-            if head.body == CHUNKED or len(data) < end + head.body:
+                # The handler learns it when it asks for the body: by then it has seen who sends it.
+                self._begin_body(head, b"")
+                self._fail_body(Refused("body_too_large", f"a body may have at most {self._limits.body_bytes} bytes"))
+            elif head.body == CHUNKED or len(data) < end + head.body:
                 self._begin_body(head, data[end:])
             else:
                 self._take_whole(head, data, end)

@@ -90,6 +90,7 @@ BODIES = {
     "empty": (b"", 400, "invalid_json"),
     "a-list": (b"[]", 422, "invalid_payload"),
     "too-large": (in_payload(json.dumps({"topic": "x" * (1 << 20)})), 413, "body_too_large"),
+    "far-too-large": (in_payload(json.dumps({"topic": "x" * (8 << 20)})), 413, "body_too_large"),
 }
 
 
@@ -102,6 +103,13 @@ def test_a_body_that_is_no_payload_is_refused_by_name(shared: tuple[House, Far],
     leaf = house.evidence(refused.evidence_id).document
     assert (leaf["kind"], leaf["code"], leaf["principal"]) == ("refusal", code, AGENT)
     assert far.seen == []
+
+
+def test_who_is_not_known_learns_no_more_of_a_body_that_is_too_large(house: House) -> None:
+    house.start()
+    body, _, _ = BODIES["too-large"]
+    assert house.request("POST", PATH, raw=body, key=None).code == "unauthenticated"
+    assert house.operation("write").status == 200
 
 
 def test_a_body_of_a_million_bytes_arrives_whole(house: House, far: Far) -> None:
