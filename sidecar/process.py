@@ -163,12 +163,12 @@ class Process:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             now = await asyncio.to_thread(fingerprint, self._loaded.watched)
-            if now != seen:
-                seen = now
+            if now not in (seen, self._loaded.print):  # the second: somebody else asked for a reload meanwhile
                 with contextlib.suppress(SidecarError):  # told by reload itself
                     await self.reload()
             elif await asyncio.to_thread(policy_print, self._loaded) != self._policy_print:
                 await self._load_policy()
+            seen = now
 
     async def _every_second(self) -> None:
         parts = self._built.parts

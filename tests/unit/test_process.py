@@ -1,0 +1,359 @@
+"""One process in this one: its doors, its files, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from sidecar import process as module
+from sidecar.adapters.evidence.verify import verify_log
+from sidecar.adapters.observation.lines import LineWriter
+from sidecar.cli.keys import make
+from sidecar.config.load import Loaded, read
+from sidecar.errors import Misconfigured
+from sidecar.process import SWITCH_SECONDS, Process, run
+from tests.fakes.upstream import recorder, until, upstream
+from tests.unit.config.builders import changed, written
+
+KEY = make("reader", "reader")
+NEVER = 3600.0  # seconds between two looks at the files
+GRANTS = ["up/*", "self/*"]
+
+
+class Home:
+    """A folder with everything a process needs, and what it logs."""
+
+    def __init__(self, folder: Path, port: int, requests: list[bytes]) -> None:
+        self.folder = folder
+        self.requests = requests
+        self.document: dict[str, Any] = {
+            "tenant": "acme",
+            "principals": {"reader": {"keys": [{"id": KEY.id, "sha256": KEY.sha256}]}},
+            "connectors": {
+                "up": {
+                    "kind": "http",
+                    "base_url": f"http://127.0.0.1:{port}",
+                    "operations": {"read": {"method": "GET", "path": "/read"}},
+                }
+            },
+            "destinations": {"up": {"name": "127.0.0.1", "port": port, "networks": ["127.0.0.0/8"]}},
+            "doors": {"access": "127.0.0.1:0", "metrics": "127.0.0.1:0"},
+            "evidence": {"reserve_bytes": 1 << 16},
+        }
+        (folder / "policy").mkdir()
+        self.policy("data.json", json.dumps({"sidecar": {"grants": {"acme": {"principals": {"reader": GRANTS}}}}}))
+        self.write(self.document)
+        self._log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
+        self.lines = LineWriter(self._log)
+
+    def write(self, document: dict[str, Any] | str) -> None:
+        written(self.folder, document)
+
+    def policy(self, name: str, text: str) -> None:
+        (self.folder / "policy" / name).write_text(text)
+
+    def read(self) -> Loaded:
+        return read(self.folder / "sidecar.yaml", {}, {})
+
+    def process(self) -> Process:
+        return Process(self.read(), self.read, self.lines)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What was logged under this name."""
+        lines = [
+            json.loads(line)
+            for line in (self.folder / "log").read_text().splitlines(keepends=True)
+            if line[-1:] == "\n"
+        ]
+        return [line for line in lines if line["event"] == name]
+
+    def close(self) -> None:
+        self.lines.close()
+        os.close(self._log)
+
+
+@pytest.fixture(autouse=True)
+def switching(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = sys.getswitchinterval()
+    monkeypatch.setattr(module, "WATCH_SECONDS", NEVER)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Home]:
+    seen: list[bytes] = []
+    async with upstream(recorder(seen)) as far:
+        made = Home(tmp_path, far.port, seen)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+async def process(home: Home) -> AsyncIterator[Process]:
+    started = home.process()
+    await started.start()
+    yield started
+    await started.drain()
+
+
+@pytest.fixture
+async def watching(home: Home, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Process]:
+    """A process that looks at its files all the time."""
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.02)
+    started = home.process()
+    await started.start()
+    yield started
+    await started.drain()
+
+
+async def call(process: Process, operation: str = "up/operations/read") -> tuple[int, str | None]:
+    """One call of the agent: its status, and a refusal's code."""
+    url = f"http://127.0.0.1:{process.ports['access']}/v1/connectors/{operation}"
+    headers = {"Authorization": f"Bearer {KEY.key}"}
+    async with aiohttp.ClientSession() as session, session.post(url, json={}, headers=headers) as answer:
+        is_ours = answer.content_type == "application/problem+json"
+        return answer.status, (await answer.json(content_type=None))["code"] if is_ours else None
+
+
+async def looked_again(process: Process, home: Home) -> None:
+    """Until a process that watches its files has looked at all of them once more."""
+    revision = process.status()["policy_revision"]
+    rules = len(list((home.folder / "policy").iterdir()))
+    home.policy(f"more{rules}.rego", f"package more{rules}\n")
+    await until(lambda: bool(process.status()["policy_revision"] != revision))
+
+
+async def probe(process: Process) -> tuple[int, list[str]]:
+    """What ``/readyz`` says is missing."""
+    url = f"http://127.0.0.1:{process.ports['metrics']}/readyz"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, (await answer.json())["not_ready"]
+
+
+async def status(home: Home) -> dict[str, Any]:
+    """What the administrators' door tells."""
+    connector = aiohttp.UnixConnector(str(home.folder / "admin.sock"))
+    async with (
+        aiohttp.ClientSession("http://admin", connector=connector) as session,
+        session.get("/v1/status") as answer,
+    ):
+        found = await answer.json()
+        assert isinstance(found, dict)
+        return found
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+async def test_a_started_process_is_ready_and_governs(process: Process, home: Home) -> None:
+    assert process.readiness() == {"policy": True, "evidence": True, "accepting": True}
+    assert await probe(process) == (200, [])
+    assert await call(process) == (200, None)
+    assert await call(process, "up/operations/write") == (404, "unknown_operation")
+    assert len(home.requests) == 1
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+    shown = await status(home)
+    assert shown == process.status()
+    assert shown["tenant"] == "acme" and shown["doors"] == process.ports
+    assert shown["evidence"]["records"] == 3
+    assert shown["policy_revision"].startswith("sha256:")
+    assert 0 not in process.ports.values()
+
+
+async def test_a_drain_closes_every_door_and_the_evidence_holds(home: Home) -> None:
+    started = home.process()
+    await started.start()
+    assert await call(started) == (200, None)
+    await started.drain()
+    assert not [name for name, port in started.ports.items() if accepts(port)]
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await status(home)
+    assert not started.readiness()["accepting"] and not started.readiness()["evidence"]
+    report = await asyncio.to_thread(verify_log, home.folder / "evidence")
+    assert (report.ok, report.records, report.checkpoint_size, report.unknown) == (True, 2, 2, [])
+    home.lines.close()
+    assert home.events("stopped")[0]["clean"] is True
+
+
+async def test_a_folder_is_served_again_after_the_end(home: Home) -> None:
+    for expected in (2, 4):
+        started = home.process()
+        await started.start()
+        assert await call(started) == (200, None)
+        assert started.status()["evidence"]["records"] == expected
+        await started.drain()
+
+
+@pytest.mark.parametrize("door", ["access", "metrics"])
+async def test_a_start_that_fails_closes_what_it_had_opened(home: Home, door: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        home.write(changed(f"doors.{door}", f"127.0.0.1:{taken.getsockname()[1]}", home.document))
+        failed = home.process()
+        with pytest.raises(Misconfigured, match=f"doors.{door}: cannot listen"):
+            await failed.start()
+    home.write(home.document)
+    again = home.process()  # the log is free
+    await again.start()
+    assert await call(again) == (200, None)
+    await again.drain()
+
+
+async def test_no_connector_dials_our_own_doors(process: Process, home: Home) -> None:
+    port = process.ports["metrics"]
+    loop = {
+        "kind": "http",
+        "base_url": f"http://127.0.0.1:{port}",
+        "operations": {"read": {"method": "GET", "path": "/metrics"}},
+    }
+    document = changed("connectors.self", loop, home.document)
+    home.write(
+        changed("destinations.self", {"name": "127.0.0.1", "port": port, "networks": ["127.0.0.0/8"]}, document)
+    )
+    await process.reload()
+    assert await call(process, "self/operations/read") == (403, "destination_forbidden")
+
+
+async def test_a_bad_policy_starts_and_denies_all_until_it_is_right(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.02)
+    home.policy("custom.rego", "no rego")
+    started = home.process()
+    await started.start()
+    assert await probe(started) == (503, ["policy"])
+    assert await call(started) == (403, "policy_unavailable")
+    assert not home.requests
+    home.policy("custom.rego", "package sidecar.custom\n")
+    await until(lambda: started.readiness()["policy"])
+    assert await call(started) == (200, None)
+    await started.drain()
+    home.lines.close()
+    assert home.events("policy_rejected")[0]["errors"]
+
+
+async def test_a_policy_that_becomes_bad_leaves_the_last_good_one(watching: Process, home: Home) -> None:
+    revision = watching.status()["policy_revision"]
+    home.policy("custom.rego", "no rego")
+    await until(lambda: bool(home.events("policy_rejected")))
+    assert watching.status()["policy_revision"] == revision
+    assert watching.readiness()["policy"]
+    assert await call(watching) == (200, None)
+
+
+async def test_a_changed_policy_is_noticed(watching: Process, home: Home) -> None:
+    home.policy("custom.rego", 'package sidecar.custom\n\ndeny contains {"code": "shut", "message": "Shut."}\n')
+    revision = watching.status()["policy_revision"]
+    await until(lambda: watching.status()["policy_revision"] != revision)
+    assert await call(watching) == (403, "denied")
+
+
+async def test_a_changed_file_is_noticed_once(watching: Process, home: Home) -> None:
+    write = {"method": "POST", "path": "/write"}
+    home.write(changed("connectors.up.operations.write", write, home.document))
+    await until(lambda: bool(home.events("reload")))
+    assert await call(watching, "up/operations/write") == (403, "denied")  # it is there, and reads are granted
+    assert await call(watching) == (200, None)
+    await looked_again(watching, home)
+    assert [event["outcome"] for event in home.events("reload")] == ["loaded"]
+
+
+async def test_a_file_that_was_reloaded_by_hand_is_not_reloaded_again(watching: Process, home: Home) -> None:
+    home.write(changed("connectors.up.labels", {"class": "public"}, home.document))
+    await watching.reload()
+    await looked_again(watching, home)
+    assert len(home.events("reload")) <= 2  # a look that had begun before the reload may count
+    before = len(home.events("reload"))
+    await looked_again(watching, home)
+    assert len(home.events("reload")) == before
+
+
+async def test_a_bad_file_is_told_once_and_a_good_one_taken_after_it(watching: Process, home: Home) -> None:
+    home.write("tenant: [")
+    await until(lambda: bool(home.events("reload")))
+    assert await call(watching) == (200, None)
+    await looked_again(watching, home)
+    home.write(changed("connectors.up.labels", {"class": "public"}, home.document))
+    await until(lambda: len(home.events("reload")) > 1)
+    assert [event["outcome"] for event in home.events("reload")] == ["failed", "loaded"]
+
+
+async def test_a_reload_serves_the_new_file_from_the_next_call_on(process: Process, home: Home) -> None:
+    assert await call(process, "up/operations/again") == (404, "unknown_operation")
+    home.write(changed("connectors.up.operations.again", {"method": "GET", "path": "/again"}, home.document))
+    assert await process.reload() == process.status()
+    assert await call(process, "up/operations/again") == (200, None)
+    assert home.requests[-1].startswith(b"GET /again ")
+
+
+async def test_a_reload_brings_the_bounds_of_the_door(process: Process, home: Home) -> None:
+    home.write(changed("limits.body_bytes", 1, home.document))
+    await process.reload()
+    assert await call(process) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    "broken", ["tenant: [", {"tenant": "acme", "planez": {}}, {"tenant": "acme", "planes": {"p": {"source": "x"}}}]
+)
+async def test_a_bad_file_leaves_the_last_good_one(process: Process, home: Home, broken: Any) -> None:
+    home.write(broken)
+    with pytest.raises(Misconfigured) as caught:
+        await process.reload()
+    assert caught.value.reasons
+    assert await call(process) == (200, None)
+    assert process.readiness()["policy"]
+    await until(lambda: bool(home.events("reload")))
+    told = home.events("reload")[0]
+    assert told["outcome"] == "failed" and told["errors"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("tenant", "globex"), ("doors.access", "127.0.0.1:1"), ("evidence.segment_bytes", 1 << 20)],
+)
+async def test_what_a_running_process_cannot_change_is_refused(
+    process: Process, home: Home, path: str, value: object
+) -> None:
+    home.write(changed("connectors", {}, changed(path, value, changed("destinations", {}, home.document))))
+    with pytest.raises(Misconfigured, match=f"{path.partition('.')[0]} changed: restart"):
+        await process.reload()
+    assert await call(process) == (200, None)
+
+
+async def test_run_serves_until_it_is_told_to_end(home: Home) -> None:
+    ready = home.folder / "ready"
+    running = asyncio.create_task(run(home.read(), home.read, home.lines, ready))
+    await until(lambda: running.done() or (ready.exists() and ready.read_text().endswith("}\n")))
+    assert not running.done()
+    os.kill(os.getpid(), signal.SIGHUP)
+    await until(lambda: bool(home.events("reload")))
+    home.write("tenant: [")
+    os.kill(os.getpid(), signal.SIGHUP)
+    await until(lambda: len(home.events("reload")) > 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await running
+    assert (await asyncio.to_thread(verify_log, home.folder / "evidence")).ok
+    assert [event["outcome"] for event in home.events("reload")] == ["loaded", "failed"]
+
+
+async def test_a_ready_file_that_cannot_be_written_ends_the_run_in_order(home: Home) -> None:
+    with pytest.raises(Misconfigured, match="--ready-file"):
+        await run(home.read(), home.read, home.lines, home.folder / "nothing" / "ready")
+    again = home.process()
+    await again.start()
+    await again.drain()

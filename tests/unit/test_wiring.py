@@ -1,0 +1,208 @@
+"""Which parts a configuration gets, and that another configuration is taken whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.adapters.credentials import master_key
+from sidecar.adapters.credentials.environment import EnvironmentSource
+from sidecar.adapters.credentials.sealed import SealedStore
+from sidecar.adapters.observation.lines import LineWriter
+from sidecar.config.load import Loaded, read
+from sidecar.errors import Misconfigured
+from sidecar.wiring import (
+    SOURCES,
+    Built,
+    build,
+    credential_sources,
+    http_settings,
+    load_policy,
+    policy_print,
+    split,
+    swap,
+    table,
+)
+from tests.unit.config.builders import changed, written
+
+BASE = changed("evidence.reserve_bytes", 1 << 16, changed("limits.in_flight", 3))
+FIXED = {"name": "crm.example.com", "port": 443, "networks": ["10.0.0.0/8"], "addresses": ["10.1.2.3"]}
+
+
+def loaded(folder: Path, document: dict[str, Any] = BASE) -> Loaded:
+    return read(written(folder, document), {}, {})
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path) -> None:
+    (tmp_path / "credentials").mkdir(mode=0o700)
+    master_key.create(tmp_path / "credentials" / "master.key")
+
+
+@pytest.fixture
+async def built(tmp_path: Path) -> AsyncIterator[Built]:
+    (tmp_path / "policy").mkdir()
+    lines = LineWriter(os.open(os.devnull, os.O_WRONLY))
+    made = build(loaded(tmp_path, changed("destinations.crm", FIXED, BASE)), lines)
+    yield made
+    await made.caller.close()
+    await made.evidence.close()
+    made.engine.close()
+    lines.close()
+    os.close(lines._descriptor)
+
+
+def test_a_table_keeps_its_order() -> None:
+    assert list(table([("b", 1), ("a", 2)]).items()) == [("b", 1), ("a", 2)]
+    assert table([]) == {}
+
+
+def test_a_name_that_stands_twice_refuses_to_start() -> None:
+    with pytest.raises(Misconfigured, match="'env'"):
+        table([("env", 1), ("other", 2), ("env", 1)])
+
+
+def test_every_scheme_has_its_source(tmp_path: Path) -> None:
+    config = loaded(tmp_path, changed("store.allow_environment", True, BASE)).config
+    made = {scheme: make(config, tmp_path) for scheme, make in SOURCES.items()}
+    assert isinstance(made["encrypted"], SealedStore)
+    assert isinstance(made["env"], EnvironmentSource)
+    assert set(made) == {"encrypted", "env"}
+
+
+def test_only_schemes_that_are_referred_to_get_a_source(tmp_path: Path) -> None:
+    assert set(credential_sources(loaded(tmp_path))) == {"encrypted"}
+    assert credential_sources(loaded(tmp_path, {"tenant": "acme"})) == {}
+    both = changed(
+        "credentials.dev", {"reference": "env://DEV", "hosts": ["x.example:443"], "connectors": ["crm"]}, BASE
+    )
+    both = changed("store.allow_environment", True, both)
+    assert set(credential_sources(loaded(tmp_path, both))) == {"encrypted", "env"}
+
+
+def test_a_store_without_its_key_refuses_to_start(tmp_path: Path, store: None) -> None:
+    (tmp_path / "credentials" / "master.key").unlink()
+    with pytest.raises(Misconfigured, match="master key"):
+        credential_sources(loaded(tmp_path))
+
+
+def test_references_to_the_environment_are_refused_unless_allowed(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="development only"):
+        SOURCES["env"](loaded(tmp_path).config, tmp_path)
+
+
+def test_a_scheme_without_a_source_leaves_a_gap_and_not_a_guess(tmp_path: Path) -> None:
+    later = changed("credentials.crm-key.reference", "vault://kv/crm#key", BASE)
+    assert credential_sources(loaded(tmp_path, later)) == {}
+
+
+def test_settings_of_the_caller_are_the_connectors_own(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("")
+    document = changed("connectors.crm.ca_file", "ca.pem", BASE)
+    document = changed("connectors.crm.connections", 7, document)
+    document = changed(
+        "connectors.crm.timeouts",
+        {"connect_seconds": 1, "head_seconds": 2, "idle_seconds": 3, "total_seconds": 4},
+        document,
+    )
+    plain = {"kind": "http", "base_url": "http://plain.example"}
+    settings = http_settings(loaded(tmp_path, changed("connectors.plain", plain, document)))
+    assert set(settings) == {"crm", "plain"}
+    crm = settings["crm"]
+    assert (crm.secure, crm.ca_file, crm.connections) == (True, tmp_path / "ca.pem", 7)
+    bounds = crm.timeouts
+    assert (bounds.connect, bounds.head, bounds.idle, bounds.total) == (1, 2, 3, 4)
+    assert (settings["plain"].secure, settings["plain"].ca_file) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [("127.0.0.1:8080", ("127.0.0.1", 8080)), ("[::1]:0", ("::1", 0)), ("localhost:9464", ("localhost", 9464))],
+)
+def test_an_address_in_two(address: str, parts: tuple[str, int]) -> None:
+    assert split(address) == parts
+
+
+async def test_what_is_built_fits_the_configuration(built: Built, tmp_path: Path) -> None:
+    parts = built.parts
+    assert set(parts.catalogue.connectors) == {"crm"}
+    assert parts.evidence is built.evidence and parts.reader is built.evidence
+    assert parts.engine is built.engine and built.engine.revision is None  # a policy is loaded by the process
+    assert built.evidence.origin.startswith("acme-")
+    assert (tmp_path / "evidence" / "origin").is_file()
+    assert await built.resolver.resolve("crm.example.com") == ("10.1.2.3",)
+    assert ("127.0.0.1", 8080) in parts.own_ports and ("127.0.0.1", 9464) in parts.own_ports
+
+
+async def test_a_log_has_one_writer(built: Built, tmp_path: Path) -> None:
+    lines = LineWriter(os.open(os.devnull, os.O_WRONLY))
+    with pytest.raises(Misconfigured):
+        build(loaded(tmp_path), lines)
+    lines.close()
+    os.close(lines._descriptor)
+
+
+async def test_another_configuration_is_served_from_the_next_call_on(built: Built, tmp_path: Path) -> None:
+    document = changed("connectors.erp", {"kind": "http", "base_url": "https://erp.example"}, BASE)
+    document = changed("credentials", {}, changed("connectors.crm.auth", ..., document))
+    document = changed("destinations.crm", {**FIXED, "addresses": ["10.9.9.9"]}, document)
+    swap(built, loaded(tmp_path, document))
+    assert set(built.parts.catalogue.connectors) == {"crm", "erp"}
+    assert built.parts.credentials == {}
+    assert await built.resolver.resolve("crm.example.com") == ("10.9.9.9",)
+
+
+@pytest.mark.parametrize("broken", ["authorities", "destinations", "catalogue"])
+async def test_what_cannot_be_compiled_leaves_everything_as_it_was(built: Built, tmp_path: Path, broken: str) -> None:
+    catalogue, sources = built.parts.catalogue, built.parts.credentials
+    settings = {name: line.settings for name, line in built.caller._lines.items()}
+    document = changed("connectors.erp", {"kind": "http", "base_url": "https://erp.example"}, BASE)
+    document = changed("destinations.crm", {**FIXED, "addresses": ["10.9.9.9"]}, document)
+    if broken == "authorities":
+        (tmp_path / "ca.pem").write_text("no certificate")
+        document = changed("connectors.erp.ca_file", "ca.pem", document)
+    elif broken == "destinations":
+        document = changed("destinations.other", {**FIXED, "port": 444, "addresses": ["10.8.8.8"]}, document)
+    else:
+        grant = {"name": "crm.example.com", "port": 443, "networks": ["8.8.8.0/24"]}  # a public network
+        document = changed("destinations.crm", grant, document)
+    fresh = loaded(tmp_path, document)
+    with pytest.raises(Misconfigured):
+        swap(built, fresh)
+    assert built.parts.catalogue is catalogue
+    assert built.parts.credentials is sources
+    assert {name: line.settings for name, line in built.caller._lines.items()} == settings
+    assert await built.resolver.resolve("crm.example.com") == ("10.1.2.3",)
+
+
+async def test_a_policy_is_read_from_the_folder_and_named_by_its_content(built: Built, tmp_path: Path) -> None:
+    at = loaded(tmp_path)
+    first = load_policy(built, at)
+    assert built.engine.revision == first
+    (tmp_path / "policy" / "custom.rego").write_text("package sidecar.custom\n\nallow := false\n")
+    assert load_policy(built, at) != first
+    (tmp_path / "policy" / "custom.rego").write_text("no rego")
+    kept = built.engine.revision
+    with pytest.raises(Misconfigured):
+        load_policy(built, at)
+    assert built.engine.revision == kept
+
+
+async def test_without_the_shipped_rules_there_is_only_the_folder(built: Built, tmp_path: Path) -> None:
+    alone = loaded(tmp_path, changed("policy.library", False, BASE))
+    assert load_policy(built, alone) != load_policy(built, loaded(tmp_path))
+
+
+def test_the_print_of_a_policy_changes_with_its_files(tmp_path: Path) -> None:
+    at = loaded(tmp_path)
+    prints = [policy_print(at)]
+    (tmp_path / "policy").mkdir()
+    prints.append(policy_print(at))
+    (tmp_path / "policy" / "data.json").write_text("{}")
+    prints.append(policy_print(at))
+    assert len(set(prints)) == 3
+    assert policy_print(at) == prints[-1]
