@@ -46,6 +46,7 @@ def demo(once: bool, output: str) -> None:
       sidecar demo --once -o json
     """
     stage = Stage(Path(tempfile.mkdtemp(prefix="policy-sidecar-demo-")))
+    before = signal.signal(signal.SIGTERM, _told_to_end)
     try:
         click.echo("Starting httpbin over TLS and a sidecar in front of it ...", err=True)
         stage.build()
@@ -58,8 +59,14 @@ def demo(once: bool, output: str) -> None:
     finally:
         stage.stop()
         stage.remove()
+        signal.signal(signal.SIGTERM, before)
     if not held:
         raise click.exceptions.Exit(1)
+
+
+def _told_to_end(number: int, _: object) -> None:
+    """Leave by the way out, so that the upstream and the sidecar are not left behind."""
+    raise SystemExit(128 + number)
 
 
 def _walk(stage: Stage) -> Iterator[Step]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,14 @@ def test_a_stage_that_does_not_start_is_ended_too(monkeypatch: pytest.MonkeyPatc
     result = run("--once")
     assert isinstance(result.exception, ZeroDivisionError)
     assert Scripted.last.trail == ["build", "stop", "remove"]
+
+
+def test_a_demo_that_is_told_to_end_leaves_no_process_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Scripted, "start", lambda _: signal.raise_signal(signal.SIGTERM))
+    assert run("--once").exit_code == 128 + signal.SIGTERM
+    assert Scripted.last.trail == ["build", "stop", "remove"]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_data_for_programs_is_not_mixed_with_what_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
