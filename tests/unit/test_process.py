@@ -305,6 +305,9 @@ async def test_a_reload_brings_the_bounds_of_the_door(process: Process, home: Ho
     home.write(changed("limits.body_bytes", 1, home.document))
     await process.reload()
     assert await call(process) == (413, "body_too_large")
+    home.write(changed("limits.headers", 1, home.document))
+    await process.reload()
+    assert await call(process) == (431, "headers_too_large")  # the server's own bound
 
 
 @pytest.mark.parametrize(
