@@ -62,9 +62,10 @@ def test_an_invalid_file_is_told_and_the_last_good_one_serves_on(house: House, t
     assert house.metric("sidecar_config_reload_total", outcome="failed") == 1
     assert house.operation("read").status == 200
     assert house.probe("/readyz").status == 200
+    add_newcomer(house)
     house.write_config()
     assert comes_true(lambda: house.metric("sidecar_config_reload_total", outcome="loaded") == 1)
-    assert house.operation("read").status == 200
+    assert house.operation("read", key="newcomer").code == "denied"  # known now
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,9 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -
         leaves = house.leaves()
         allowed = sum(answer.status == 200 for _, answer in acknowledged)
         sys.stdout.write(
-            f"seed {seed}: {ROUNDS} rounds, {len(acknowledged)} acknowledged ({allowed} allowed), {broken} broken off,"
-            f" {len(far.seen)} at the upstream, {report.records} records, {len(report.unknown)} unknown\n"
+            f"seed {seed}: {ROUNDS} rounds, {len(acknowledged)} acknowledged ({allowed} allowed),"
+            f" {broken} broken off, {len(far.seen)} at the upstream, {report.records} records,"
+            f" {len(report.unknown)} unknown\n"
         )
         assert allowed > len(acknowledged) * 0.9
         assert broken
