@@ -145,6 +145,8 @@ class Governed:
                 "articles": {"name": HOST, "port": upstream, "networks": ["127.0.0.0/8"], "addresses": ["127.0.0.1"]}
             },
             "limits": {"principal": _WIDE},
+            # What calls cost is measured, not deadlines: a machine that stalls for 100 ms must not spoil the run.
+            "policy": {"budget_ms": 2000},
             "doors": {"access": f"127.0.0.1:{self.port}", "metrics": f"127.0.0.1:{self.metrics}"},
         }
         if tls:
