@@ -173,7 +173,12 @@ class House:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err
             )
-        process = self.process
+        self.await_ready()
+
+    def await_ready(self) -> None:
+        """Until ``process`` has written its ready file."""
+        ready, process = self.folder / "ready", self.process
+        assert process is not None
         comes_true(lambda: (ready.exists() and ready.read_text().endswith("\n")) or process.poll() is not None)
         if process.poll() is not None or not ready.exists():
             raise AssertionError(f"the sidecar did not start: {(self.folder / 'err.log').read_text()[-2000:]}")

@@ -74,6 +74,8 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path) -
     broken = 0
     with Far() as far:
         house = House(tmp_path, far.port)
+        house.config["evidence"] = {"segment_bytes": 1 << 16}  # so that kills meet files that are just being begun
+        house.write_config()
         for number in range(ROUNDS):
             with living(house):
                 rounds.append(restarted(house, number))
