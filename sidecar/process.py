@@ -220,8 +220,6 @@ async def run(loaded: Loaded, read: Callable[[], Loaded], lines: LineWriter, rea
 
     Raises what ``Process.start`` does, and ``Misconfigured`` where ``ready`` cannot be written.
     """
-    process = Process(loaded, read, lines)
-    await process.start()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
@@ -238,6 +236,8 @@ async def run(loaded: Loaded, read: Callable[[], Loaded], lines: LineWriter, rea
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, stop.set)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    process = Process(loaded, read, lines)  # signals are taken before it opens anything
+    await process.start()
     try:
         if ready is not None:
             await asyncio.to_thread(_tell, ready, process.ports)

@@ -122,11 +122,12 @@ class Far:
 
     async def _converse(self, conversation: Conversation) -> None:
         self.connections += 1
-        while raw := await conversation.request():
-            seen = parse(raw)
-            self.seen.append(seen)
-            if not await self.behave(conversation, seen):
-                return
+        with contextlib.suppress(asyncio.CancelledError):  # only our own end cancels a conversation
+            while raw := await conversation.request():
+                seen = parse(raw)
+                self.seen.append(seen)
+                if not await self.behave(conversation, seen):
+                    return
 
 
 def parse(raw: bytes) -> Seen:

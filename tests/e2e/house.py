@@ -166,6 +166,11 @@ class House:
 
     def start(self, under: Sequence[str] = ()) -> None:
         """Start, and wait until every door is open. ``under`` is a tracer that lets the sidecar be our own child."""
+        self.launch(under)
+        self.await_ready()
+
+    def launch(self, under: Sequence[str] = ()) -> None:
+        """Start, and do not wait."""
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
         command = [*under, sys.executable, "-m", "sidecar", "run", "--ready-file", str(ready)]
@@ -173,7 +178,6 @@ class House:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err
             )
-        self.await_ready()
 
     def await_ready(self) -> None:
         """Until ``process`` has written its ready file."""

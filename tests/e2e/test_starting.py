@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.house import House
+from tests.e2e.house import House, comes_true
 from tests.e2e.secure import SECRET
 
 
@@ -108,3 +109,19 @@ def test_evidence_of_another_tenant_is_not_continued(house: House) -> None:
     house.config["tenant"] = "globex"
     house.write_config()
     check_told(house, "belongs to the tenant acme")
+
+
+def test_a_signal_that_comes_while_the_doors_open_is_answered_behind_that(house: House) -> None:
+    for at, number in enumerate((signal.SIGHUP, signal.SIGTERM), 1):
+        lock = house.folder / "evidence" / "lock"
+        lock.unlink(missing_ok=True)
+        house.launch()
+        assert comes_true(lock.exists)
+        house.signal(number)
+        if number == signal.SIGHUP:
+            house.await_ready()
+            assert house.operation("read").status == 200
+            assert house.stop() == 0
+        assert house.ended() == 0
+        assert len(house.events("stopped")) == at
+    assert house.verified().unknown == []
