@@ -122,3 +122,20 @@ def test_every_call_under_a_hundred_swaps_is_decided_by_one_loaded_policy(house:
             assert leaf.intent is not None
             assert (leaves[leaf.intent].kind, leaves[leaf.intent].bundle) == (INTENT, leaf.bundle)
     assert len({leaf.bundle for leaf in leaves}) > SWAPS // 10
+
+
+def test_a_policy_behind_links_is_swapped_as_a_mounted_configmap_is(house: House) -> None:
+    mount = (house.folder / "policy").rename(house.folder / "first")
+    (house.folder / "policy").mkdir()
+    link = house.folder / "policy" / "..data"
+    link.symlink_to(mount)
+    (house.folder / "policy" / "data.json").symlink_to("..data/data.json")
+    house.start()
+    assert house.operation("read").status == 200
+    second = house.folder / "second"
+    second.mkdir()
+    (second / "data.json").write_text('{"sidecar": {"grants": {}}}')
+    fresh = house.folder / "policy" / "..fresh"
+    fresh.symlink_to(second)
+    fresh.replace(link)
+    assert comes_true(lambda: house.operation("read").code == "denied")
