@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.far import Far
+from tests.e2e.far import Far, Held
 from tests.e2e.house import AGENT, WAIT, Answer, House, comes_true
 
 CALLS = 10
@@ -74,7 +74,7 @@ def check_unrecorded(refused: Answer) -> None:
 
 def check_closed_to_calls(house: House, far: Far) -> None:
     """Nothing is let through, whoever asks, and the probes say so."""
-    assert comes_true(lambda: house.operation("write").status == 503)
+    assert comes_true(lambda: house.operation("remove").status == 503)  # a last page may still have had room
     before = len(far.seen)
     for at in range(CALLS):
         check_unrecorded(house.operation("write", call=f"refused-{at}"))
@@ -101,6 +101,29 @@ def test_a_full_disk_refuses_and_opens_again_by_itself(house: House, far: Far, d
     report = house.verified()
     assert report.unknown == []
     assert report.checkpoint_size == report.records
+
+
+@pytest.mark.needs_root
+def test_calls_in_flight_when_the_disk_fills_still_get_their_outcome(
+    house: House, far: Far, disk: Path
+) -> None:  # E05
+    house.start()
+    held = far.behave = Held()
+    with ThreadPoolExecutor(CALLS) as pool:
+        calls = [pool.submit(house.operation, "write", call=f"held-{at}") for at in range(CALLS)]
+        assert comes_true(lambda: held.waiting == CALLS)
+        filler = fill(disk)
+        check_closed_to_calls(house, far)
+        held.release()
+        answers = [call.result() for call in calls]
+    assert {answer.status for answer in answers} == {200}
+    assert house.stop() == 0  # still full: the outcomes lie in what was kept for them
+    assert house.verified().unknown == []
+    filler.unlink()
+    house.start()
+    assert house.operation("write").status == 200
+    for answer in answers:
+        assert house.evidence(answer.evidence_id).document["kind"] == "outcome"
 
 
 @pytest.mark.needs_root
