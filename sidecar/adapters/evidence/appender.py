@@ -1,4 +1,4 @@
-"""The disk side of the log, for one thread: batches of leaves become durable frames, or are said not to have.
+"""The log's last segment: batches of leaves become durable frames, or are said not to have.
 
     state      takes                          leaves it when
     OPEN       every record                   the disk is full, read-only, or fails
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -52,8 +52,20 @@ class Entry(NamedTuple):
         return self.leaf.intent is not None or self.leaf.kind in (OUTCOME, CHUNK)
 
 
+class Batch(NamedTuple):
+    """Entries on their way to the disk: the place of each (None: not taken), and the bytes of the taken ones."""
+
+    entries: Sequence[Entry]
+    indices: list[int | None]
+    records: list[tuple[Entry, Stored]]
+    data: bytes
+
+
 class Appender:
-    """Owns the last segment. Not thread-safe, except that ``size`` and ``condition`` may be read anywhere."""
+    """Owns the last segment. One thread at a time may use it, save that ``size`` and ``condition`` are read anywhere.
+
+    ``prepare`` and ``settle`` compute; everything else that is public reads or writes the disk and may block.
+    """
 
     def __init__(
         self, directory: Path, state: State, signer: Signer, recorder: Recorder, reserve: Reserve, segment_bytes: int,
@@ -88,26 +100,60 @@ class Appender:
         """Whether the last checkpoint is behind."""
         return self.size != self._signed
 
-    def commit(self, entries: Sequence[Entry]) -> list[int | None]:
-        """The index each entry was durably stored under, None where it was not.
+    @property
+    def grown(self) -> bool:
+        """Whether a new segment is due."""
+        records = self.size - self._first
+        is_due = self._length >= self._segment_bytes or records >= segments.SEGMENT_RECORDS
+        return is_due and records > 0 and self._is(Condition.OPEN)
+
+    def prepare(self, entries: Sequence[Entry]) -> Batch:
+        """The bytes of ``entries`` at the places they get if all goes well. Touches no disk."""
+        if self._is(Condition.READ_ONLY):
+            return Batch(entries, [None] * len(entries), [], b"")
+        owed_only = self._is(Condition.FULL)
+        return self._encode(entries, lambda each: each.owed or not owed_only)
+
+    def write(self, batch: Batch) -> Batch:
+        """Make ``batch`` durable, or what of it can be; what is returned is what is durable now.
 
         Raises ``SyncFailedError`` or ``OSError`` when the disk failed; nothing may follow that.
         """
-        if self._is(Condition.READ_ONLY):
-            return [None] * len(entries)
-        self._rotate_when_due()
-        owed_only = self._is(Condition.FULL)
         try:
-            return self._write([each if each.owed or not owed_only else None for each in entries])
+            return self._store(batch)
         except OSError as error:
             self._withdraw(error)
-        if self._is(Condition.READ_ONLY):
-            return [None] * len(entries)
+        if not self._is(Condition.READ_ONLY):
+            try:
+                return self._store(self._encode(batch.entries, lambda each: each.owed))
+            except OSError as error:
+                self._withdraw(error)
+        return Batch(batch.entries, [None] * len(batch.entries), [], b"")
+
+    def settle(self, batch: Batch) -> list[int | None]:
+        """Only now that they are durable do the tree, the open intents and the marks know of them; their places."""
+        marks, index, offset = self.marks[self._first], self.size, self._length
+        for entry, stored in batch.records:
+            self._frontier.append(stored.hash)
+            marks.note(index, offset, offset := offset + len(stored.data))
+            if entry.leaf.kind == INTENT:
+                self._open[index] = None
+            elif entry.leaf.intent is not None and entry.leaf.kind != CHUNK:
+                self._open.pop(entry.leaf.intent, None)
+            index += 1
+        self._length = offset
+        self.size = index
+        return batch.indices
+
+    def rotate(self) -> None:
+        """Begin a new segment. If that cannot be done the old one simply grows on, and a later try may succeed."""
+        old = self._descriptor
         try:
-            return self._write([each if each.owed else None for each in entries])
+            self._create(Previous(self._first, self._length))
         except OSError as error:
-            self._withdraw(error)
-            return [None] * len(entries)
+            self.events.append(("evidence_rotation_failed", {"error": error.strerror}))
+            return
+        os.close(old)
 
     def checkpoint(self) -> None:
         """Sign what is durable. A disk without room keeps the old checkpoint. Raises ``SyncFailedError``."""
@@ -145,24 +191,26 @@ class Appender:
         """Let go of the file."""
         os.close(self._descriptor)
 
-    def _write(self, entries: Sequence[Entry | None]) -> list[int | None]:
+    def _encode(self, entries: Sequence[Entry], is_taken: Callable[[Entry], bool]) -> Batch:
         indices: list[int | None] = []
-        batch: list[tuple[Entry, Stored]] = []
+        records: list[tuple[Entry, Stored]] = []
         for entry in entries:
-            stored = None if entry is None else self._store(entry, self.size + len(batch))
-            if entry is None or stored is None:
+            index = self.size + len(records)
+            stored = self._record(entry, index) if is_taken(entry) else None
+            if stored is None:
                 indices.append(None)
             else:
-                indices.append(self.size + len(batch))
-                batch.append((entry, stored))
-        if batch:
-            data = b"".join([stored.data for _, stored in batch])
-            write_all(self._descriptor, data, self._length)
-            sync(self._descriptor)
-            self._settle(batch)
-        return indices
+                indices.append(index)
+                records.append((entry, stored))
+        return Batch(entries, indices, records, b"".join([stored.data for _, stored in records]))
 
-    def _store(self, entry: Entry, index: int) -> Stored | None:
+    def _store(self, batch: Batch) -> Batch:
+        if batch.records:
+            write_all(self._descriptor, batch.data, self._length)
+            sync(self._descriptor)
+        return batch
+
+    def _record(self, entry: Entry, index: int) -> Stored | None:
         """One record's bytes, or None for a leaf that has no JSON: a fault of ours that must not stop the log."""
         time = entry.time
         if time < self._time:
@@ -177,20 +225,6 @@ class Appender:
             return None
         self._time = time
         return stored
-
-    def _settle(self, batch: list[tuple[Entry, Stored]]) -> None:
-        """Only now that they are durable do the tree, the open intents and the marks know of them."""
-        marks, index, offset = self.marks[self._first], self.size, self._length
-        for entry, stored in batch:
-            self._frontier.append(stored.hash)
-            marks.note(index, offset, offset := offset + len(stored.data))
-            if entry.leaf.kind == INTENT:
-                self._open[index] = None
-            elif entry.leaf.intent is not None and entry.leaf.kind != CHUNK:
-                self._open.pop(entry.leaf.intent, None)
-            index += 1
-        self._length = offset
-        self.size = index
 
     def _withdraw(self, error: OSError) -> None:
         """Take back what a failed write left, and decide what may follow it. Raises the error when nothing may."""
@@ -217,20 +251,6 @@ class Appender:
         self._descriptor = fresh
         os.ftruncate(fresh, self._length)
         sync(fresh)
-
-    def _rotate_when_due(self) -> None:
-        """Begin a new segment. If that cannot be done the old one simply grows on, and the next batch tries again."""
-        grown = self.size - self._first
-        is_due = self._length >= self._segment_bytes or grown >= segments.SEGMENT_RECORDS
-        if not is_due or not grown or not self._is(Condition.OPEN):
-            return
-        old = self._descriptor
-        try:
-            self._create(Previous(self._first, self._length))
-        except OSError as error:
-            self.events.append(("evidence_rotation_failed", {"error": error.strerror}))
-            return
-        os.close(old)
 
     def _create(self, previous: Previous | None) -> None:
         head = Head(

@@ -1,10 +1,12 @@
-"""Group commit: one thread makes durable whatever has gathered while it was busy.
+"""Group commit: whatever gathers while the disk is busy is made durable with the next sync.
 
-The event loop hands entries over under one lock and awaits a future each; the thread takes all that wait, commits
-them with one sync, and resolves them in one callback. Once a second it signs a checkpoint and, when the disk was
-full or read-only, looks whether it still is.
+The event loop computes (places, bytes, hashes), one thread blocks (write, sync), and they take turns: the appender is
+the loop's until a job is given to the thread, and the loop's again when the job has landed. So nothing needs a lock,
+and the thread hardly ever wants the interpreter while the loop has it; a thread that did the computing cost the loop
+a third of its time (measured). Once a second the thread signs a checkpoint and, when the disk was full or read-only,
+looks whether it still is.
 
-**Watchdog.** A disk that hangs must not hang callers: when the thread has been at the disk for ``watchdog_seconds``,
+**Watchdog.** A disk that hangs must not hang callers: when a job has been at the disk for ``watchdog_seconds``,
 every waiter fails with ``evidence_unavailable`` and nothing new is taken until the thread comes back (E08). What then
 became of the records that were reported as failed? Those the thread already had may turn out durable: an intent whose
 call was refused stands in the log as "unknown", which never claims too much; a refusal or an outcome says what did
@@ -19,9 +21,10 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any, Final, NamedTuple
 
-from sidecar.adapters.evidence.appender import Appender, Condition, Entry
+from sidecar.adapters.evidence.appender import Appender, Batch, Condition, Entry
 from sidecar.adapters.evidence.disk import SyncFailedError
 from sidecar.adapters.evidence.frames import DOCUMENT_LIMIT
 from sidecar.errors import Unavailable
@@ -50,6 +53,10 @@ class _Waiting(NamedTuple):
     future: asyncio.Future[Receipt] | None  # None: stored late, nobody waits any more
 
 
+_Job = tuple[Callable[[], Any], Callable[[Any], None]] | None
+_LAST: Final = None  # the job that ends the thread
+
+
 class Writer:
     """The thread and its queue, bound to the running event loop; every public method is called on that loop."""
 
@@ -63,20 +70,22 @@ class Writer:
         self._watchdog_seconds = watchdog_seconds
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        # shared with the thread, under the condition's lock
-        self._condition = threading.Condition(threading.Lock())
         self._queue: list[_Waiting] = []
         self._queued_bytes = 0
-        self._batch: list[_Waiting] = []
-        self._busy_since: float | None = None
+        self._flying: list[_Waiting] = []  # the batch that the thread has
+        self._busy_since: float | None = None  # the appender is the thread's
+        self._ticks = 0  # of the watchdog, since then
+        self._planned = False
+        self._upkeep_due = False
+        self._tried_to_rotate = False
         self._closing = False
         self._stalled = False
-        self._due = clock.monotonic() + _CHECKPOINT_SECONDS
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._upkeep: asyncio.TimerHandle | None = None
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="evidence-writer", daemon=True)
         self._thread.start()
-
-    # --- on the event loop ---
+        self._look_again()
 
     def writable(self) -> bool:
         """Whether an intent would be taken now."""
@@ -87,33 +96,30 @@ class Writer:
         size = 0 if entry.document is None else len(entry.document)
         if size > DOCUMENT_LIMIT:
             raise _unavailable("The document is too large for the evidence log.")
-        with self._condition:
-            refusal = self._refusal(entry.owed)
-            if refusal is not None:
-                raise _unavailable(refusal)
-            future = None if self._stalled else self._loop.create_future()
-            self._queue.append(_Waiting(entry, future))
-            self._queued_bytes += size
-            self._condition.notify()
+        refusal = self._refusal(entry.owed)
+        if refusal is not None:
+            raise _unavailable(refusal)
+        future = None if self._stalled else self._loop.create_future()
+        self._queue.append(_Waiting(entry, future))
+        self._queued_bytes += size
         if future is None:
             raise _unavailable(_STALLED)
-        if self._timer is None:
-            self._arm()
+        self._plan()
         return future
 
     async def close(self) -> bool:
         """Store what waits, sign it, end the thread. False when the disk hangs and the thread could not end."""
-        with self._condition:
-            self._closing = True
-            self._condition.notify()
+        self._closing = True
+        self._plan()
         try:
             await asyncio.wait_for(self._ended.wait(), self._watchdog_seconds + 2 * _CHECKPOINT_SECONDS)
         except TimeoutError:
             self._fail_waiters(_STALLED)
             return False
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._watchdog, self._upkeep):
+                if timer is not None:
+                    timer.cancel()
         await asyncio.to_thread(self._thread.join)
         return True
 
@@ -130,38 +136,69 @@ class Writer:
             return _BUSY
         return None
 
-    def _arm(self) -> None:
-        self._timer = self._loop.call_later(self._watchdog_seconds / _TICKS, self._tick)
+    # --- turns ---
 
-    def _tick(self) -> None:
-        self._timer = None
-        with self._condition:
-            since = self._busy_since
-            idle = since is None and not self._queue
-            hangs = since is not None and self._clock.monotonic() - since >= self._watchdog_seconds
-            known, self._stalled = self._stalled, self._stalled or hangs
-        if hangs and not known:
-            self._observer.observe("evidence_stalled", {"seconds": self._watchdog_seconds})
-        if hangs:
-            self._fail_waiters(_STALLED)
-        if not idle:
+    def _plan(self) -> None:
+        """Launch after what else is ready on the loop: whatever that hands in goes with the same sync."""
+        if not self._planned and self._busy_since is None and not self._ended.is_set():
+            self._planned = True
+            self._loop.call_soon(self._launch)
+
+    def _launch(self) -> None:
+        """Give the thread its next job, if the appender is ours and there is one."""
+        self._planned = False
+        if self._busy_since is not None or self._ended.is_set():
+            return
+        if self._upkeep_due:
+            self._upkeep_due = False
+            self._give(self._keep_up, self._kept_up)
+        elif self._queue and self._appender.grown and not self._tried_to_rotate:
+            self._tried_to_rotate = True
+            self._give(self._appender.rotate, self._rotated)
+        elif self._queue:
+            self._tried_to_rotate = False
+            batch = self._flying = self._take()
+            try:
+                prepared = self._appender.prepare([each.entry for each in batch])
+            except Exception as error:  # a fault of ours; waiters that stay pending would hang the sidecar
+                self._failed(f"{type(error).__name__} in the evidence writer")
+                return
+            self._give(lambda: self._appender.write(prepared), self._landed)
+        elif self._closing:
+            self._give(self._appender.checkpoint, self._closed)
+
+    def _give(self, job: Callable[[], Any], landed: Callable[[Any], None]) -> None:
+        self._busy_since, self._ticks = self._clock.monotonic(), 0
+        if self._watchdog is None:
             self._arm()
+        self._jobs.put((job, landed))
 
-    def _fail_waiters(self, detail: str) -> None:
-        with self._condition:
-            failed = self._batch + self._queue
-            self._queue = [_Waiting(each.entry, None) for each in self._queue if each.entry.owed]
-            self._queued_bytes = sum(len(each.entry.document or b"") for each in self._queue)
-        for each in failed:
-            if each.future is not None and not each.future.done():
-                each.future.set_exception(_unavailable(detail))
+    def _take(self) -> list[_Waiting]:
+        """The longest head of the queue whose documents fit one batch; at least one entry."""
+        size = count = 0
+        if self._queued_bytes <= _BATCH_BYTES:
+            size, count = self._queued_bytes, len(self._queue)
+        else:
+            for each in self._queue:
+                more = len(each.entry.document or b"")
+                if size + more > _BATCH_BYTES and count:
+                    break
+                size += more
+                count += 1
+        taken, self._queue = self._queue[:count], self._queue[count:]
+        self._queued_bytes -= size
+        return taken
 
-    def _settle(
-        self, batch: list[_Waiting], indices: list[int | None], events: list[tuple[str, dict[str, Any]]], took: float
-    ) -> None:
-        with self._condition:
-            self._stalled = False
-        for waiting, index in zip(batch, indices, strict=True):
+    def _keep_up(self) -> None:
+        self._appender.checkpoint()
+        self._appender.probe()
+
+    # --- landings, on the loop ---
+
+    def _landed(self, batch: Batch) -> None:
+        indices = self._appender.settle(batch)
+        flying, took = self._flying, self._return()
+        for waiting, index in zip(flying, indices, strict=True):
             future = waiting.future
             if future is None or future.done():
                 continue
@@ -170,103 +207,118 @@ class Writer:
                 future.set_exception(_unavailable(detail))
             else:
                 future.set_result(Receipt(self._origin, index))
-        if batch:
-            self._observer.observe("evidence_commit", {"records": len(batch), "seconds": took})
+        self._observer.observe("evidence_commit", {"records": len(flying), "seconds": took})
+        self._tell()
+        self._go_on()
+
+    def _rotated(self, _: None) -> None:
+        self._return()
+        self._tell()
+        self._go_on()
+
+    def _kept_up(self, _: None) -> None:
+        self._return()
+        self._tell()
+        self._look_again()
+        self._go_on()
+
+    def _closed(self, _: None) -> None:
+        self._return()
+        self._tell()
+        self._end()
+
+    def _failed(self, reason: str) -> None:
+        """Nothing may follow: every waiter fails, now and later."""
+        self._appender.fail(reason)
+        self._busy_since = None
+        waiting, self._flying, self._queue, self._queued_bytes = self._flying + self._queue, [], [], 0
+        for each in waiting:
+            if each.future is not None and not each.future.done():
+                each.future.set_exception(_unavailable(_FAILED))
+        self._tell()
+        self._end()
+
+    def _return(self) -> float:
+        """The appender is the loop's again; the seconds it was away."""
+        since, self._busy_since, self._flying = self._busy_since, None, []
+        self._stalled = False
+        return 0.0 if since is None else self._clock.monotonic() - since
+
+    def _go_on(self) -> None:
+        if self._queue or self._closing or self._upkeep_due:
+            self._plan()
+        if self._upkeep is None:
+            self._look_again()
+
+    def _tell(self) -> None:
+        events, self._appender.events = self._appender.events, []
         for name, fields in events:
             self._observer.observe(name, fields)
+
+    def _end(self) -> None:
+        self._jobs.put(_LAST)
+        with contextlib.suppress(OSError):
+            self._appender.close()
+        self._ended.set()
+
+    # --- timers ---
+
+    def _look_again(self) -> None:
+        """In a second, if there is something to sign or a disk that may have recovered."""
+        needed = self._appender.unsigned or self._appender.condition is not Condition.OPEN
+        self._upkeep = self._loop.call_later(_CHECKPOINT_SECONDS, self._upkeep_comes_due) if needed else None
+
+    def _upkeep_comes_due(self) -> None:
+        self._upkeep_due = True
+        self._plan()
+
+    def _arm(self) -> None:
+        self._watchdog = self._loop.call_later(self._watchdog_seconds / _TICKS, self._tick)
+
+    def _tick(self) -> None:
+        """Counts ticks, not time: a process that was stopped for a while has missed its ticks, and no disk hung."""
+        self._watchdog = None
+        if self._busy_since is not None:
+            self._ticks += 1
+            if self._ticks >= _TICKS:
+                if not self._stalled:
+                    self._stalled = True
+                    self._observer.observe("evidence_stalled", {"seconds": self._watchdog_seconds})
+                self._fail_waiters(_STALLED)
+        if self._busy_since is not None or self._queue:
+            self._arm()
+
+    def _fail_waiters(self, detail: str) -> None:
+        failed = self._flying + self._queue
+        self._flying = [each._replace(future=None) for each in self._flying]
+        self._queue = [_Waiting(each.entry, None) for each in self._queue if each.entry.owed]
+        self._queued_bytes = sum(len(each.entry.document or b"") for each in self._queue)
+        for each in failed:
+            if each.future is not None and not each.future.done():
+                each.future.set_exception(_unavailable(detail))
 
     # --- on the thread ---
 
     def _run(self) -> None:
-        try:
-            while self._turn():
-                pass
-            self._appender.checkpoint()
-            self._finish([], [])
-        except SyncFailedError as error:
-            self._fail(f"a sync failed: {error}")
-        except OSError as error:
-            self._fail(f"a write failed: {error.strerror}")
-        except BaseException as error:
-            # waiters that are left pending would hang the sidecar: whatever it was, it fails them
-            self._fail(f"{type(error).__name__} in the evidence writer")
-        finally:
-            with contextlib.suppress(OSError):
-                self._appender.close()
-            self._post(self._ended.set)
-
-    def _turn(self) -> bool:
-        batch = self._take()
-        if batch:
-            indices = self._appender.commit([each.entry for each in batch])
-            self._finish(batch, indices)
-        now = self._clock.monotonic()
-        if now >= self._due:
-            self._due = now + _CHECKPOINT_SECONDS
-            with self._condition:
-                self._busy_since = now
-            self._appender.checkpoint()
-            self._appender.probe()
-            self._finish([], [])
-        with self._condition:
-            return bool(self._queue) or not self._closing
-
-    def _take(self) -> list[_Waiting]:
-        """Wait for entries or the next second, and take what is there."""
-        with self._condition:
-            while not self._queue and not self._closing:
-                pause = self._pause()
-                if pause is not None and pause <= 0:
-                    break
-                self._condition.wait(pause)
-            if self._queued_bytes <= _BATCH_BYTES:
-                self._batch, self._queue, self._queued_bytes = self._queue, [], 0
+        while (given := self._jobs.get()) is not _LAST:
+            job, landed = given
+            try:
+                result = job()
+            except SyncFailedError as error:
+                self._post(self._failed, f"a sync failed: {error}")
+            except OSError as error:
+                self._post(self._failed, f"a write failed: {error.strerror}")
+            except BaseException as error:
+                # waiters that are left pending would hang the sidecar: whatever it was, it fails them
+                self._post(self._failed, f"{type(error).__name__} in the evidence writer")
             else:
-                self._batch = self._slice()
-            if self._batch:
-                self._busy_since = self._clock.monotonic()
-            return self._batch
-
-    def _pause(self) -> float | None:
-        """Seconds until there is something to do without entries; None when there will be nothing."""
-        if not self._appender.unsigned and self._appender.condition is Condition.OPEN:
-            return None
-        return self._due - self._clock.monotonic()
-
-    def _slice(self) -> list[_Waiting]:
-        size = count = 0
-        for each in self._queue:
-            size += len(each.entry.document or b"")
-            if size > _BATCH_BYTES and count:
-                size -= len(each.entry.document or b"")
-                break
-            count += 1
-        taken, self._queue = self._queue[:count], self._queue[count:]
-        self._queued_bytes -= size
-        return taken
-
-    def _finish(self, batch: list[_Waiting], indices: list[int | None]) -> None:
-        with self._condition:
-            since, self._busy_since = self._busy_since, None
-            self._batch = []
-            stalled = self._stalled
-        events, self._appender.events = self._appender.events, []
-        took = 0.0 if since is None else self._clock.monotonic() - since
-        if batch or events or stalled:
-            self._post(self._settle, batch, indices, events, took)
-
-    def _fail(self, reason: str) -> None:
-        self._appender.fail(reason)
-        with self._condition:
-            batch, self._queue = self._batch + self._queue, []
-            self._batch, self._busy_since = [], None
-        self._finish(batch, [None] * len(batch))
+                self._post(landed, result)
 
     def _post(self, callback: Callable[..., None], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:
-            return  # the loop is closed: nobody waits any more
+            self._jobs.put(_LAST)  # the loop is closed: nobody waits any more
 
 
 def _unavailable(detail: str) -> Unavailable:

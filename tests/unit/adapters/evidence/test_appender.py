@@ -49,6 +49,13 @@ def failing(number: int, when: Callable[[], bool] = lambda: True) -> Callable[[i
     return pwrite
 
 
+def commit(appender: Appender, entries: list[Entry]) -> list[int | None]:
+    """What the writer does with a batch."""
+    if appender.grown:
+        appender.rotate()
+    return appender.settle(appender.write(appender.prepare(entries)))
+
+
 def condition(appender: Appender) -> Condition:
     return appender.condition
 
@@ -62,19 +69,19 @@ def names(appender: Appender) -> list[str]:
 
 
 def test_indices_are_given_in_order_and_only_to_what_is_durable(appender: Appender) -> None:
-    assert appender.commit([entry(), entry(OUTCOME)]) == [0, 1]
-    assert appender.commit([entry()]) == [2]
+    assert commit(appender, [entry(), entry(OUTCOME)]) == [0, 1]
+    assert commit(appender, [entry()]) == [2]
     assert appender.size == 3
 
 
 def test_a_leaf_that_is_no_json_does_not_stop_the_others(appender: Appender) -> None:
     broken = a_leaf(obligations={"a": object()})
-    assert appender.commit([entry(), entry(broken), entry(OUTCOME)]) == [0, None, 1]
+    assert commit(appender, [entry(), entry(broken), entry(OUTCOME)]) == [0, None, 1]
     assert names(appender) == ["evidence_unencodable"]
 
 
 def test_a_clock_that_goes_back_is_flagged_once_and_order_stays(appender: Appender, tmp_path: Path) -> None:  # E15
-    appender.commit([entry(time=100), entry(time=40), entry(time=50), entry(time=101), entry(time=90)])
+    commit(appender, [entry(time=100), entry(time=40), entry(time=50), entry(time=101), entry(time=90)])
     assert appender.events == [
         ("evidence_clock_back", {"microseconds": 60}),
         ("evidence_clock_back", {"microseconds": 11}),
@@ -88,20 +95,20 @@ def test_a_full_disk_gives_up_the_reserve_for_what_is_owed(
     appender: Appender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # E05
     reserve = tmp_path / "reserve"
-    assert appender.commit([entry()]) == [0]
+    assert commit(appender, [entry()]) == [0]
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", failing(errno.ENOSPC, reserve.exists))
-        assert appender.commit([entry(), entry(OUTCOME), entry(REFUSAL)]) == [None, 1, None]
+        assert commit(appender, [entry(), entry(OUTCOME), entry(REFUSAL)]) == [None, 1, None]
     assert condition(appender) is Condition.FULL
     assert not reserve.exists()
-    assert appender.commit([entry(), entry(a_leaf("refusal", intent=0)), entry(a_leaf("chunk", intent=0))]) == [
+    assert commit(appender, [entry(), entry(a_leaf("refusal", intent=0)), entry(a_leaf("chunk", intent=0))]) == [
         None,
         2,
         3,
     ]
     appender.probe()
     assert condition(appender) is Condition.OPEN
-    assert appender.commit([entry()]) == [4]
+    assert commit(appender, [entry()]) == [4]
     assert names(appender) == ["evidence_full", "evidence_recovered"]
 
 
@@ -122,7 +129,7 @@ def test_what_does_not_fit_even_then_is_said_and_leaves_nothing(
             return taken[-1]
 
         patch.setattr(os, "pwrite", half)
-        assert appender.commit([entry(), entry(OUTCOME)]) == [None, None]
+        assert commit(appender, [entry(), entry(OUTCOME)]) == [None, None]
     assert path.stat().st_size == before
     assert condition(appender) is Condition.FULL
     assert appender.size == 0
@@ -131,7 +138,7 @@ def test_what_does_not_fit_even_then_is_said_and_leaves_nothing(
 def test_a_disk_without_room_for_the_reserve_stays_full(appender: Appender, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", failing(errno.EDQUOT))
-        appender.commit([entry()])
+        commit(appender, [entry()])
     with monkeypatch.context() as patch:
 
         def full(_descriptor: int, _offset: int, _length: int) -> None:
@@ -149,9 +156,9 @@ def test_a_read_only_disk_takes_nothing_until_it_can_be_opened_again(
 ) -> None:  # E09
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", failing(errno.EROFS))
-        assert appender.commit([entry(), entry(OUTCOME)]) == [None, None]
+        assert commit(appender, [entry(), entry(OUTCOME)]) == [None, None]
     assert condition(appender) is Condition.READ_ONLY
-    assert appender.commit([entry(OUTCOME)]) == [None]
+    assert commit(appender, [entry(OUTCOME)]) == [None]
     with monkeypatch.context() as patch:
 
         def read_only(*_: object) -> int:
@@ -162,7 +169,7 @@ def test_a_read_only_disk_takes_nothing_until_it_can_be_opened_again(
         assert condition(appender) is Condition.READ_ONLY
     appender.probe()
     assert condition(appender) is Condition.OPEN
-    assert appender.commit([entry()]) == [0]
+    assert commit(appender, [entry()]) == [0]
 
 
 def test_any_other_failed_write_and_any_failed_sync_are_the_end(
@@ -171,7 +178,7 @@ def test_any_other_failed_write_and_any_failed_sync_are_the_end(
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", failing(errno.EIO))
         with pytest.raises(OSError, match="Input/output"):
-            appender.commit([entry()])
+            commit(appender, [entry()])
 
     def no_room_to_sync(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -179,7 +186,7 @@ def test_any_other_failed_write_and_any_failed_sync_are_the_end(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", no_room_to_sync)
         with pytest.raises(SyncFailedError):
-            appender.commit([entry()])
+            commit(appender, [entry()])
     appender.fail("a sync failed")
     appender.fail("again")
     appender.probe()
@@ -191,23 +198,23 @@ def test_a_segment_that_cannot_be_begun_lets_the_old_one_grow(
     appender: Appender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "SEGMENT_RECORDS", 2)
-    appender.commit([entry(), entry()])
+    commit(appender, [entry(), entry()])
     with monkeypatch.context() as patch:
 
         def no_descriptors(*_: object) -> tuple[int, int]:
             raise OSError(errno.EMFILE, "Too many open files")
 
         patch.setattr(segments, "create", no_descriptors)
-        assert appender.commit([entry()]) == [2]
+        assert commit(appender, [entry()]) == [2]
     assert names(appender) == ["evidence_rotation_failed"]
-    assert appender.commit([entry()]) == [3]
+    assert commit(appender, [entry()]) == [3]
     assert [each.first for each in segments.segments(tmp_path)] == [0, 3]
 
 
 def test_a_checkpoint_without_room_waits(appender: Appender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     appender.checkpoint()
     assert not (tmp_path / "checkpoint").exists()
-    appender.commit([entry()])
+    commit(appender, [entry()])
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", failing(errno.ENOSPC))
         appender.checkpoint()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from sidecar.adapters.evidence import writer as writer_module
-from sidecar.adapters.evidence.appender import Appender, Condition, Entry
+from sidecar.adapters.evidence.appender import Appender, Batch, Condition, Entry
 from sidecar.adapters.evidence.disk import Reserve, SyncFailedError
 from sidecar.adapters.evidence.keys import TenantKey
 from sidecar.adapters.evidence.records import Recorder
@@ -27,7 +27,7 @@ WATCHDOG = 0.3
 
 
 class Disk(Appender):
-    """An appender whose commits can be held, counted and made to fail."""
+    """An appender whose writes can be held, counted and made to fail."""
 
     def __init__(self, directory: Path) -> None:
         state = State(-1, 0, 0, None, Frontier(), {}, 0, {}, 0)
@@ -39,13 +39,13 @@ class Disk(Appender):
         self.failure: BaseException | None = None
         self.batches: list[list[str]] = []
 
-    def commit(self, entries: Sequence[Entry]) -> list[int | None]:
+    def write(self, batch: Batch) -> Batch:
         self.begun.set()
         self.go.wait(30)
         if self.failure is not None:
             raise self.failure
-        self.batches.append([each.leaf.call_id for each in entries])
-        return super().commit(entries)
+        self.batches.append([each.leaf.call_id for each in batch.entries])
+        return super().write(batch)
 
 
 @pytest.fixture
