@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,9 +32,13 @@ from sidecar.wire.server import Server, ServerLimits
 from sidecar.wiring import build, load_policy, policy_print, split, swap
 
 WATCH_SECONDS: Final = 0.5
+COUNT_SECONDS: Final = 1.0
 DRAIN_SECONDS: Final = 25.0  # under the 30 a pod is usually given
 # With Python's default of 5 ms a busy loop lets the evidence writer run some hundred times a second (measured).
 SWITCH_SECONDS: Final = 5e-5
+# Young objects between two looks of the cycle collector. A call makes some hundred that live until it ends, and none
+# of them in cycles; at Python's 700 the collector doubled the time of the slowest calls (measured).
+YOUNG_OBJECTS: Final = 20_000
 # What a running process cannot change: where it listens and what its evidence is.
 _FIXED: Final = ("tenant", "doors", "evidence")
 
@@ -50,6 +56,7 @@ class Process:
         self._metrics: MetricsDoor | None = None
         self._lag = LoopLag(self._built.parts.observer)
         self._policy_print = ""
+        self._seen = loaded.print
         self._tasks: list[asyncio.Task[None]] = []
         self._changing = asyncio.Lock()
         self._draining = False
@@ -84,7 +91,10 @@ class Process:
         # Where 0 was asked for, the ports are known only now; no connector may dial them.
         doors = [(host, bound), (split(config.doors.metrics)[0], self._metrics.port)]
         self._built.parts.own_ports = own_addresses(doors)
-        self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._every_second())]
+        self._tasks = [
+            asyncio.create_task(self._repeat("watch", WATCH_SECONDS, self._watch)),
+            asyncio.create_task(self._repeat("count", COUNT_SECONDS, self._count)),
+        ]
         self._built.parts.observer.observe(
             "started",
             {
@@ -157,30 +167,35 @@ class Process:
                 # The last good policy goes on deciding; before the first one every call is denied.
                 self._built.parts.observer.observe("policy_rejected", _told(error))
 
+    async def _repeat(self, task: str, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Do ``work`` for as long as the process serves; what fails is told and tried again at the next turn."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Exception as error:
+                self._built.parts.observer.observe("failure", {"task": task, "error": type(error).__name__})
+
     async def _watch(self) -> None:
         """Reload what changed on disk; polling, because a mounted ConfigMap changes by swapping links."""
-        seen = self._loaded.print
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            now = await asyncio.to_thread(fingerprint, self._loaded.watched)
-            if now not in (seen, self._loaded.print):  # the second: somebody else asked for a reload meanwhile
-                with contextlib.suppress(SidecarError):  # told by reload itself
-                    await self.reload()
-            elif await asyncio.to_thread(policy_print, self._loaded) != self._policy_print:
-                await self._load_policy()
-            seen = now
+        now = await asyncio.to_thread(fingerprint, self._loaded.watched)
+        if now not in (self._seen, self._loaded.print):  # the second: somebody asked for a reload meanwhile
+            with contextlib.suppress(SidecarError):  # told by reload itself
+                await self.reload()
+        elif await asyncio.to_thread(policy_print, self._loaded) != self._policy_print:
+            await self._load_policy()
+        self._seen = now
 
-    async def _every_second(self) -> None:
+    async def _count(self) -> None:
+        """Tell what is measured now, and record the refusals that were only counted."""
         parts = self._built.parts
-        while True:
-            await asyncio.sleep(1.0)
-            evidence = {"size": self._built.evidence.size, "writable": self._built.evidence.writable()}
-            parts.observer.observe("evidence", evidence)
-            parts.observer.observe("connections", {"door": "access", "open": self._server.connections})
-            for name, traffic in parts.traffic.items():
-                parts.observer.observe("breaker", {"connector": name, "state": traffic.breaker.state})
-            with contextlib.suppress(SidecarError):  # evidence is not writable now; the counts stay for the next time
-                await record_counted(parts, self._door.new_id)
+        evidence = {"size": self._built.evidence.size, "writable": self._built.evidence.writable()}
+        parts.observer.observe("evidence", evidence)
+        parts.observer.observe("connections", {"door": "access", "open": self._server.connections})
+        for name, traffic in parts.traffic.items():
+            parts.observer.observe("breaker", {"connector": name, "state": traffic.breaker.state})
+        with contextlib.suppress(SidecarError):  # evidence is not writable now; the counts stay for the next time
+            await record_counted(parts, self._door.new_id)
 
     def _connectors(self) -> Connectors:
         parts = self._built.parts
@@ -216,7 +231,8 @@ def _told(error: SidecarError) -> dict[str, Any]:
 
 
 async def run(loaded: Loaded, read: Callable[[], Loaded], lines: LineWriter, ready: Path | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP reloads. ``ready`` is a file written once every door is open.
+    """Serve until SIGTERM or SIGINT; SIGHUP reloads. ``ready`` is a file written once every door is open:
+    the ports as JSON, ``{"access": 8080, "metrics": 9464}``, complete from the moment it is there.
 
     Raises what ``Process.start`` does, and ``Misconfigured`` where ``ready`` cannot be written.
     """
@@ -238,6 +254,8 @@ async def run(loaded: Loaded, read: Callable[[], Loaded], lines: LineWriter, rea
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     process = Process(loaded, read, lines)  # signals are taken before it opens anything
     await process.start()
+    gc.freeze()  # what is there now stays until the end: nothing to look at again and again
+    gc.set_threshold(YOUNG_OBJECTS)
     try:
         if ready is not None:
             await asyncio.to_thread(_tell, ready, process.ports)
@@ -247,7 +265,11 @@ async def run(loaded: Loaded, read: Callable[[], Loaded], lines: LineWriter, rea
 
 
 def _tell(ready: Path, ports: dict[str, int]) -> None:
+    fresh = ready.with_name(f"{ready.name}.new")
     try:
-        ready.write_text(f"{ports}\n")
+        fresh.write_text(json.dumps(ports) + "\n")
+        fresh.replace(ready)  # whoever waits for the file must not read half of it
     except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
         raise Misconfigured(f"--ready-file: {ready} cannot be written ({error.strerror})") from None

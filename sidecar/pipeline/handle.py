@@ -55,6 +55,7 @@ from sidecar.rules.scrub import Scrubber
 # By these a gateway says that the service behind it is not there: they count against the circuit.
 FAILING_STATUSES = frozenset({502, 503, 504})
 
+NOTHING_SECRET = Scrubber(())
 SCRUBBED_AT_ONCE = 1 << 14  # bytes; a hostile body of this size takes some milliseconds
 
 # Refused before a head could be read, so no key could be seen either.
@@ -132,7 +133,9 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     trail.lap("evidence", resolved, clock.monotonic())
     # 8, 9
     sent = await _credentialed(parts, trail, request, connector)
-    scrubber = Scrubber(sent.secrets)  # before anything is sent: what cannot be found again must not leave
+    scrubber = (
+        Scrubber(sent.secrets) if sent.secrets else NOTHING_SECRET
+    )  # before anything is sent: what cannot be found again must not leave
     # 10
     started = clock.monotonic()
     inbound = await _execute(parts, permit, target, destination, sent.request, trail)

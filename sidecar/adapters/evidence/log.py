@@ -7,7 +7,6 @@ segments. Tiles, witnesses and sinks will read the same segments; their files ha
 from __future__ import annotations
 
 import asyncio
-import hmac
 import os
 import re
 import secrets
@@ -134,7 +133,7 @@ class SegmentLog:
 
     def digest(self, data: bytes) -> str:
         """HMAC-SHA-256 under a key derived from the tenant's, hex."""
-        return hmac.digest(self._key.digesting, data, "sha256").hex()
+        return self._key.digest(data)
 
     async def read(self, index: int) -> Leaf | None:
         """One durable record, or None. Raises ``Unavailable`` when its bytes are damaged."""

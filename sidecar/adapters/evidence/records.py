@@ -44,14 +44,15 @@ class Recorder:
 
     def store(self, leaf: Leaf, index: int, time: int, document: bytes | None) -> Stored:
         """Both frames of one record. Raises ``TypeError`` or ``UnicodeError`` when a leaf is no JSON."""
-        placed = replace(leaf, origin=self._origin, index=index, time=time)
         if document is None:
+            placed = replace(leaf, origin=self._origin, index=index, time=time)
             encoded = _encoder.encode(placed)
             if len(encoded) <= LEAF_LIMIT:
                 return Stored(frames.encode(LEAF_KINDS[leaf.kind], index, encoded), leaf_hash(encoded))
             document = encoded[:DOCUMENT_LIMIT]
         sealed = self._sealer.seal(document, context(self._origin, index))
-        placed = replace(placed, attachment=Attachment(hashlib.sha256(sealed).hexdigest(), self._key_id))
+        attached = Attachment(hashlib.sha256(sealed).hexdigest(), self._key_id)
+        placed = replace(leaf, origin=self._origin, index=index, time=time, attachment=attached)
         encoded = _encoder.encode(placed)
         if len(encoded) > LEAF_LIMIT:
             encoded = _encoder.encode(trimmed(placed))

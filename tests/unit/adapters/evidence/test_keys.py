@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from sidecar.adapters.evidence import keys
 from sidecar.errors import Misconfigured
@@ -22,15 +25,15 @@ def test_keys_come_back(directory: Path) -> None:
     first, second = keys.load_tenant_key(directory, "acme"), keys.load_tenant_key(directory, "acme")
     assert first is not None
     assert second is not None
-    assert (first.sealing, first.digesting, first.id) == (second.sealing, second.digesting, second.id)
+    assert (first.sealing, first.digest(b"x"), first.id) == (second.sealing, second.digest(b"x"), second.id)
 
 
 def test_the_uses_of_a_tenant_key_are_apart_and_none_is_shown(directory: Path) -> None:
     key = keys.load_tenant_key(directory, "acme")
     assert key is not None
-    assert key.sealing != key.digesting
+    assert key.digest(b"x") != hmac.digest(key.sealing, b"x", "sha256").hex()
     assert repr(key) == f"TenantKey({key.id})"
-    assert key.id not in (key.sealing.hex(), key.digesting.hex())
+    assert key.id not in key.sealing.hex()
 
 
 @pytest.mark.parametrize("name", [keys.SIGNING_FILE, keys.TENANT_FILE])
@@ -78,3 +81,10 @@ def test_a_missing_signing_key_is_refused_and_an_erased_tenant_key_is_none(direc
     (directory / keys.SIGNING_FILE).unlink()
     with pytest.raises(Misconfigured, match="missing"):
         keys.load_signer(directory, "acme-00112233")
+
+
+def test_a_digest_is_hmac_sha_256_under_a_key_of_its_own() -> None:
+    raw = bytes(range(32))
+    derived = HKDF(SHA256(), 32, None, b"policy-sidecar digest v1").derive(raw)
+    for data in (b"", b"4711", b"x" * 5000):
+        assert keys.TenantKey(raw).digest(data) == hmac.digest(derived, data, "sha256").hex()
