@@ -28,7 +28,9 @@ STANDARD_OUTPUT = 1
     "--set", "settings", multiple=True, metavar="SECTION.FIELD=VALUE", help="Overrides the file; repeatable."
 )
 @click.option(
-    "--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Written once every door is open."
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Written once every door is open: their ports as JSON.",
 )
 def run(config: str, settings: tuple[str, ...], ready_file: Path | None) -> None:
     """Open the doors and govern calls until told to stop.

@@ -5,7 +5,6 @@ Every wait is bounded, every port free, and every process is ended by its own id
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import http.client
 import json
@@ -183,10 +182,10 @@ class House:
         """Until ``process`` has written its ready file."""
         ready, process = self.folder / "ready", self.process
         assert process is not None
-        comes_true(lambda: (ready.exists() and ready.read_text().endswith("\n")) or process.poll() is not None)
+        comes_true(lambda: ready.exists() or process.poll() is not None)
         if process.poll() is not None or not ready.exists():
             raise AssertionError(f"the sidecar did not start: {(self.folder / 'err.log').read_text()[-2000:]}")
-        self.ports = ast.literal_eval(ready.read_text())
+        self.ports = json.loads(ready.read_text())
 
     def signal(self, number: int) -> None:
         assert self.process is not None

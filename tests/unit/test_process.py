@@ -117,6 +117,11 @@ async def watching(home: Home, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     await started.drain()
 
 
+def fails(*_: object) -> None:
+    """A fault of our own that nobody foresaw."""
+    raise ZeroDivisionError
+
+
 async def call(process: Process, operation: str = "up/operations/read") -> tuple[int, str | None]:
     """One call of the agent: its status, and a refusal's code."""
     url = f"http://127.0.0.1:{process.ports['access']}/v1/connectors/{operation}"
@@ -341,8 +346,11 @@ async def test_what_a_running_process_cannot_change_is_refused(
 async def test_run_serves_until_it_is_told_to_end(home: Home) -> None:
     ready = home.folder / "ready"
     running = asyncio.create_task(run(home.read(), home.read, home.lines, ready))
-    await until(lambda: running.done() or (ready.exists() and ready.read_text().endswith("}\n")))
+    await until(lambda: running.done() or ready.exists())
     assert not running.done()
+    ports = json.loads(ready.read_text())  # whole as soon as it is there
+    assert sorted(ports) == ["access", "metrics"] and all(accepts(port) for port in ports.values())
+    assert not list(home.folder.glob("ready.*"))
     os.kill(os.getpid(), signal.SIGHUP)
     await until(lambda: bool(home.events("reload")))
     home.write("tenant: [")
@@ -352,6 +360,36 @@ async def test_run_serves_until_it_is_told_to_end(home: Home) -> None:
     await running
     assert (await asyncio.to_thread(verify_log, home.folder / "evidence")).ok
     assert [event["outcome"] for event in home.events("reload")] == ["loaded", "failed"]
+
+
+async def test_looking_at_the_files_goes_on_after_a_failure(
+    watching: Process, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "policy_print", fails)
+        await until(lambda: len(home.events("failure")) > 1)
+    told = home.events("failure")[0]
+    assert (told["task"], told["error"], told["level"]) == ("watch", "ZeroDivisionError", "error")
+    await looked_again(watching, home)
+    assert await call(watching) == (200, None)
+
+
+async def test_counting_goes_on_after_a_failure(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COUNT_SECONDS", 0.02)
+    counted: list[object] = []
+
+    async def counts(*arguments: object) -> None:
+        counted.append(arguments)
+        if len(counted) < 3:
+            fails()
+
+    monkeypatch.setattr(module, "record_counted", counts)
+    started = home.process()
+    await started.start()
+    await until(lambda: len(counted) > 3)
+    await started.drain()
+    home.lines.close()
+    assert [event["task"] for event in home.events("failure")] == ["count", "count"]
 
 
 async def test_a_ready_file_that_cannot_be_written_ends_the_run_in_order(home: Home) -> None:
