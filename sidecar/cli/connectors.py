@@ -77,7 +77,7 @@ def show(connector: str, config: str, output: str) -> None:
 @config_option
 @output_option
 def test(connector: str, operation: str, parameters: str, config: str, output: str) -> None:
-    """Run one operation as the principal "admin" with the role "tenant-admin": policy must grant it.
+    """Run one operation as "system:admin" with the role "tenant-admin": policy must grant either.
 
     The call is governed and recorded like any other. Exit code 1 when it is refused or the upstream fails.
 

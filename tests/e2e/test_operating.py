@@ -15,8 +15,6 @@ from tests.e2e.far import Far, resets, says
 from tests.e2e.far import answer as upstream_answer
 from tests.e2e.house import AGENT, GRANTS, TENANT, House, comes_true
 
-ADMIN_GRANTS = {"admin": GRANTS, AGENT: GRANTS}
-
 
 @pytest.mark.needs_promtool
 def test_promtool_finds_nothing_to_say_about_live_metrics(house: House, far: Far) -> None:
@@ -114,8 +112,17 @@ def test_connectors_are_listed_shown_and_tested_over_the_private_socket(house: H
     tested = json.loads(house.sidecar(*asked).stdout)
     assert (tested["status"], tested["answer"]) == (200, {"ok": True})
     leaf = house.leaves()[int(tested["evidence_id"].rpartition("/")[2])]
-    assert (leaf.principal, leaf.surface, leaf.kind) == ("admin", "admin", "outcome")
+    assert (leaf.principal, leaf.surface, leaf.kind) == ("system:admin", "admin", "outcome")
     assert house.evidence(tested["evidence_id"]).status == 404  # not the agent's
+
+
+def test_a_grant_to_a_principal_called_admin_is_none_for_an_administrator_s_test(house: House) -> None:
+    asked = ("connectors", "test", "up", "read", "--parameters", '{"topic": "tested"}')
+    house.grant(GRANTS, "admin")
+    house.start()
+    assert house.sidecar(*asked).returncode == 1
+    house.grant(GRANTS, "system:admin")
+    assert comes_true(lambda: house.sidecar(*asked).returncode == 0)
 
 
 def test_a_failing_connector_is_seen_and_forgiven(house: House, far: Far) -> None:

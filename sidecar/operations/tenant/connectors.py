@@ -11,8 +11,9 @@ from sidecar.model.principal import Principal
 from sidecar.model.registry import ConnectorView, Statistics
 from sidecar.rules.catalogue import Catalogue, Connector
 
-# Who a test runs as: policy sees and judges it like any caller, so a test needs a grant too.
-TESTER_ID = "admin"
+# Who a test runs as: policy sees and judges it like any caller, so a test needs a grant too. No id of a configuration
+# has a colon, so no configured principal can be granted what is granted to a test, or the other way round.
+TESTER_ID = "system:admin"
 TESTER_ROLES = ("tenant-admin",)
 
 

@@ -101,7 +101,7 @@ async def test_a_test_is_governed_and_its_answer_shown(config: Path, stage: Stag
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {"status": 200, "evidence_id": "acme-00000000/1", "answer": {"n": 1}}
     (intent, _) = stage.evidence.leaves
-    assert (intent.surface, intent.principal, intent.operation) == ("admin", "admin", "get")
+    assert (intent.surface, intent.principal, intent.operation) == ("admin", "system:admin", "get")
 
 
 async def test_a_test_that_policy_denies_exits_1_and_shows_why(config: Path, stage: Stage) -> None:

@@ -340,7 +340,7 @@ async def test_a_principal_proven_by_the_operating_system_goes_the_same_path() -
     from sidecar.model.principal import Principal
 
     stage = set_stage(rule=denying())
-    tester = Principal(id="admin", kind="system", tenant="acme", roles=("tenant-admin",))
+    tester = Principal(id="system:admin", kind="system", tenant="acme", roles=("tenant-admin",))
     outcome = await handle(stage.parts, stage.call(None, principal=tester, surface="admin"))
     assert code(outcome) == "denied"
     assert json.loads(stage.engine.documents[0])["principal"]["roles"] == ["tenant-admin"]

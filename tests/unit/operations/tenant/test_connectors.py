@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
+from sidecar.config.sections import Config
 from sidecar.errors import Refused
 from sidecar.model.registry import Statistics
 from sidecar.operations.tenant.connectors import TESTER_ID, TESTER_ROLES, Connectors
@@ -71,6 +73,15 @@ async def test_inv_3_a_test_needs_a_grant_as_any_call_does() -> None:
     stage = set_stage(rule=denying(("no_grant", "m")))
     assert code(await connectors(stage).test("crm", "get", {"id": "7"})) == "denied"
     assert stage.caller.calls == []
+
+
+def test_no_configured_principal_can_have_the_id_of_a_test() -> None:
+    def configured(name: str) -> Config:
+        return msgspec.convert({"tenant": "acme", "principals": {name: {}}}, Config)
+
+    assert "admin" in configured("admin").principals
+    with pytest.raises(msgspec.ValidationError):
+        configured(TESTER_ID)
 
 
 async def test_a_test_of_what_is_not_there_is_refused_on_the_path() -> None:
