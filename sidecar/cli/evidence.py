@@ -5,13 +5,18 @@ Exit codes: 0 all is well, 1 the evidence does not hold or is not there, 2 the c
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -21,6 +26,9 @@ from sidecar.adapters.evidence.keys import load_tenant_key
 from sidecar.adapters.evidence.reader import Reader
 from sidecar.adapters.evidence.records import context
 from sidecar.adapters.evidence.verify import Problem, Report, verify_log
+from sidecar.cli.show import config_option, data, output_option
+from sidecar.config.load import read
+from sidecar.config.sections import EvidenceSection
 from sidecar.errors import SidecarError
 from sidecar.model.evidence import Leaf
 from sidecar.rules.sealing import SealBrokenError, unseal
@@ -29,14 +37,29 @@ _POLL_SECONDS = 0.25
 _LINE = "{:>8}  {:<19}  {:<7}  {:<16}  {:<32}  {}"
 _SHOWN = 20  # indices listed for people; JSON has them all
 
-_directory = click.option(
-    "--directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("evidence"),
-    show_default=True,
-    help="The evidence directory.",
-)
-_output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+
+def _directory(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where the evidence is; the command gets the folder as ``directory``."""
+
+    @wraps(command)
+    def found(config: str, directory: Path | None, **rest: Any) -> None:
+        command(directory=directory or _configured(Path(config)), **rest)
+
+    flag = click.option(
+        "--directory", type=click.Path(path_type=Path, file_okay=False), help="The evidence; over -c."
+    )
+    return config_option(flag(found))
+
+
+def _configured(config: Path) -> Path:
+    """Where the configuration has its evidence; without a ``sidecar.yaml`` here it is where the defaults say.
+
+    Raises ``Misconfigured``.
+    """
+    if config.exists() or click.get_current_context().get_parameter_source("config") is not ParameterSource.DEFAULT:
+        loaded = read(config, os.environ, {})
+        return loaded.resolve(loaded.config.evidence.directory)
+    return Path(EvidenceSection().directory)
 
 
 @click.group(epilog="Exit codes: 0 all is well, 1 the evidence does not hold or is not there, 2 wrong command line.")
@@ -53,7 +76,7 @@ def evidence() -> None:
 
 @evidence.command()
 @_directory
-@_output
+@output_option
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="How many records.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as records are added.")
 def tail(directory: Path, output: str, lines: int, follow: bool) -> None:
@@ -62,7 +85,7 @@ def tail(directory: Path, output: str, lines: int, follow: bool) -> None:
     \b
     Examples:
       sidecar evidence tail
-      sidecar evidence tail -n 100 -o json
+      sidecar evidence tail -c /etc/sidecar/sidecar.yaml -n 100 -o json
       sidecar evidence tail --follow
     """
     reader = _reader(directory)
@@ -85,7 +108,7 @@ def tail(directory: Path, output: str, lines: int, follow: bool) -> None:
 @evidence.command()
 @click.argument("evidence_id", metavar="ORIGIN/INDEX")
 @_directory
-@_output
+@output_option
 @click.option("--input", "with_input", is_flag=True, help="Unseal the document beside it with the tenant's key.")
 def show(evidence_id: str, directory: Path, output: str, with_input: bool) -> None:
     """Show one record by its evidence id.
@@ -108,8 +131,8 @@ def show(evidence_id: str, directory: Path, output: str, with_input: bool) -> No
         raise click.ClickException(error.detail) from None
     if leaf is None:
         raise click.ClickException(f"{evidence_id}: there is no such record.")
-    if output == "json":
-        _print_json({"leaf": leaf, "document": document} if with_input else leaf)
+    if output != "table":
+        _print({"leaf": leaf, "document": document} if with_input else leaf, output)
         return
     _out().print_json(msgspec.json.encode(leaf).decode())
     if with_input:
@@ -118,7 +141,7 @@ def show(evidence_id: str, directory: Path, output: str, with_input: bool) -> No
 
 @evidence.command()
 @_directory
-@_output
+@output_option
 @click.option("--key", "vkey", help="The log's public key (NAME+HASH+KEY); its own checkpoint.pub otherwise.")
 def verify(directory: Path, output: str, vkey: str | None) -> None:
     """Check every record, the tree and the signed checkpoint; exit with 1 when something does not hold.
@@ -138,10 +161,10 @@ def verify(directory: Path, output: str, vkey: str | None) -> None:
             report = verify_log(directory, lambda done, total: bar.update(task, completed=done, total=total), vkey)
     except SidecarError as error:
         raise click.ClickException(error.detail) from None
-    if output == "json":
-        _print_json(report)
-    else:
+    if output == "table":
         _print_report(directory, report)
+    else:
+        _print(report, output)
     sys.exit(0 if report.ok else 1)
 
 
@@ -171,9 +194,9 @@ def _document(reader: Reader, directory: Path, leaf: Leaf) -> object:
 
 
 def _print_leaves(leaves: list[Leaf], output: str, *, header: bool) -> None:
-    if output == "json":
+    if output != "table":
         for leaf in leaves:
-            _print_json(leaf)
+            _print(leaf if output == "json" else [leaf], output)  # lists of one make one list, however long it gets
         return
     if header:
         click.echo(_LINE.format("index", "time (UTC)", "kind", "principal", "what", "result"))
@@ -238,8 +261,12 @@ def _place(problem: Problem) -> str:
     return f"{' in '.join(parts)}: " if parts else ""
 
 
-def _print_json(value: object) -> None:
-    click.echo(msgspec.json.encode(value))
+def _print(value: object, output: str) -> None:
+    """JSON on a line of its own, so that a log can be followed by line; or YAML."""
+    if output == "json":
+        click.echo(msgspec.json.encode(value))
+    else:
+        data(msgspec.to_builtins(value), output)
 
 
 def _out() -> Console:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from sidecar.adapters.evidence import segments
 from sidecar.cli import evidence as module
+from sidecar.cli import main
 from sidecar.cli.evidence import evidence
 from tests.evidence import a_leaf, append_calls, open_log, until
 
@@ -68,13 +71,13 @@ async def test_tail_follows_a_log_that_another_process_writes(
     shown: list[int] = []
     enough = threading.Event()
 
-    def keep(value: Any) -> None:
+    def keep(value: Any, _output: str) -> None:
         shown.append(value.index)
         if value.index == 7:
             enough.set()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_print_json", keep)
+    monkeypatch.setattr(module, "_print", keep)
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
     follower = threading.Thread(
         target=lambda: run("tail", "--directory", tmp_path, "-f", "-n", "1", "-o", "json"), daemon=True
@@ -171,6 +174,58 @@ def test_damage_is_a_message_not_a_traceback(directory: Path) -> None:
     assert result.exit_code == 1
     assert "damaged" in result.stderr
     assert run("show", f"{origin(directory)}/6", "--directory", directory).exit_code == 1
+
+
+def test_yaml_says_what_json_says(directory: Path) -> None:
+    for command in (["tail"], ["show", f"{origin(directory)}/6", "--input"], ["verify"]):
+        as_json = run(*command, "--directory", directory, "-o", "json").stdout.splitlines()
+        parsed = [json.loads(line) for line in as_json]
+        as_yaml = run(*command, "--directory", directory, "-o", "yaml")
+        assert as_yaml.exit_code == 0
+        assert yaml.safe_load(as_yaml.stdout) == (parsed if command == ["tail"] else parsed[0])
+
+
+class TestWhere:
+    """Where the evidence is looked for."""
+
+    @pytest.fixture(autouse=True)
+    def here(
+        self, directory: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> Path:
+        """A folder elsewhere, entered, that has the log as ``evidence`` and a copy as ``kept``."""
+        folder = tmp_path_factory.mktemp("elsewhere")
+        shutil.copytree(directory, folder / "evidence")
+        shutil.copytree(directory, folder / "kept" / "log")
+        monkeypatch.chdir(folder)
+        monkeypatch.delenv("SIDECAR_CONFIG", raising=False)
+        return folder
+
+    def test_without_a_configuration_it_is_here(self) -> None:
+        assert "in evidence" in run("verify").stdout
+
+    def test_a_configuration_here_names_it(self, here: Path) -> None:
+        (here / "sidecar.yaml").write_text("{tenant: acme, evidence: {directory: kept/log}}")
+        shutil.rmtree(here / "evidence")
+        assert run("verify").exit_code == 0
+        assert run("tail", "-n", "1").exit_code == 0
+
+    def test_a_configuration_elsewhere_names_it_beside_itself(self, here: Path) -> None:
+        (here / "kept" / "other.yaml").write_text("{tenant: acme, evidence: {directory: log}}")
+        shutil.rmtree(here / "evidence")
+        assert run("verify", "-c", "kept/other.yaml").exit_code == 0
+        assert run("show", f"{origin(here / 'kept' / 'log')}/6", "--config", "kept/other.yaml").exit_code == 0
+        assert run("verify").exit_code == 1
+
+    def test_the_directory_wins(self, here: Path) -> None:
+        (here / "sidecar.yaml").write_text("no configuration")
+        assert run("verify", "--directory", "kept/log").exit_code == 0
+
+    def test_a_configuration_that_is_wrong_or_not_there_is_a_message(self, here: Path) -> None:
+        for given in (["-c", "nothing.yaml"], ["-c", "bad.yaml"]):
+            (here / "bad.yaml").write_text("tenant: [")
+            result = CliRunner().invoke(main, ["evidence", "verify", *given])
+            assert result.exit_code == 1
+            assert result.stderr.startswith("sidecar: ")
 
 
 def test_no_log_is_a_message(tmp_path: Path) -> None:
