@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -23,7 +22,7 @@ _directory = click.argument(
 )
 
 
-@click.group(epilog="Exit codes: 0 good, 1 it does not compile or a test fails, 2 wrong command line.")
+@click.group(epilog="Exit codes: 0 good, 1 it does not compile, a test fails or there is none, 2 wrong command line.")
 def policy() -> None:
     """Check and test policies.
 
@@ -70,12 +69,24 @@ def test(directory: Path, verbose: bool) -> None:
     with tempfile.TemporaryDirectory() as shipped:
         # Without their own tests, which hold for the shipped rules alone and not beside what DIRECTORY allows.
         rules = shutil.copytree(library_directory(), Path(shipped) / "rego", ignore=_TESTS)
-        _opa("test", *(["--verbose"] if verbose else []), str(directory), str(rules))
-
-
-def _opa(*arguments: str) -> None:
-    """Run the built OPA; its output is shown as it is. It ends with 2 where a test fails, which means 1 here."""
-    sys.stdout.flush()
-    done = subprocess.run([opa_executable(), *arguments], check=False)  # noqa: S603  # our own, no shell
-    if done.returncode:
+        said = _opa("test", *(["--verbose"] if verbose else []), str(directory), str(rules))
+    if not said:  # what ran is counted on stdout, so nothing ran
+        click.echo(f"sidecar: no tests in {directory}: rules in *_test.rego whose names begin with test_", err=True)
         raise click.exceptions.Exit(FAILED)
+
+
+def _opa(*arguments: str) -> bool:
+    """Run the built OPA, show what it says as it is, and return whether stdout had anything.
+
+    It ends with 2 where a test fails, which means 1 here.
+    """
+    said = False
+    command = [str(opa_executable()), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as opa:  # noqa: S603  # our own, no shell
+        assert opa.stdout is not None
+        for line in opa.stdout:
+            said = True
+            click.echo(line, nl=False)
+    if opa.returncode:
+        raise click.exceptions.Exit(FAILED)
+    return said

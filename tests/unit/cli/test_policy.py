@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from sidecar.cli import main
 
@@ -26,25 +26,42 @@ def policy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def invoked(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["policy", *map(str, arguments)])
+
+
 def run(*arguments: object) -> int:
-    return CliRunner().invoke(main, ["policy", *map(str, arguments)]).exit_code
+    return invoked(*arguments).exit_code
 
 
 def test_a_good_policy(policy: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("check", policy) == 0
     assert capfd.readouterr() == ("", "")
-    assert run("test", policy) == 0
-    assert "PASS: " in capfd.readouterr().out
+    result = invoked("test", policy)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "PASS: 2/2" in result.stdout
 
 
-def test_only_our_tests_run_beside_the_shipped_rules(policy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("verbose", [(), ("--verbose",)])
+@pytest.mark.parametrize("tests", [None, "package sidecar.custom_test\n\nchecks_ours if true\n"])
+def test_a_run_of_no_tests_is_no_pass(policy: Path, tests: str | None, verbose: tuple[str, ...]) -> None:
+    (policy / "custom_test.rego").unlink()
+    if tests is not None:
+        (policy / "custom_test.rego").write_text(tests)
+    result = invoked("test", policy, *verbose)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"sidecar: no tests in {policy}: ")
+
+
+def test_only_our_tests_run_beside_the_shipped_rules(policy: Path) -> None:
     """What a tenant allows makes tests of the shipped rules fail, and they are not the tenant's."""
     (policy / "shipped_test.rego").write_text(
         "package shipped_test\n\nimport data.sidecar.authz\n\n"
         "test_denies if authz.decision.allow == false with input as {}\n"
     )
-    assert run("test", policy, "--verbose") == 0
-    named = capfd.readouterr().out
+    result = invoked("test", policy, "--verbose")
+    assert result.exit_code == 0
+    named = result.stdout
     assert "data.sidecar.custom_test.test_ours: PASS" in named
     assert "data.shipped_test.test_denies: PASS" in named
     assert "data.sidecar.authz" not in named
@@ -67,7 +84,7 @@ def test_a_policy_that_does_not_compile(
     (policy / "custom.rego").write_text(text)
     result = CliRunner().invoke(main, ["policy", "check", str(policy)])
     assert result.exit_code == 1
-    opa = capfd.readouterr()  # OPA writes to the descriptors themselves
+    opa = capfd.readouterr()  # OPA writes to the descriptor itself
     shown = result.output + opa.out + opa.err
     assert says in shown
     assert "custom.rego:3" in shown
@@ -80,10 +97,11 @@ def test_data_that_a_sidecar_would_not_load(policy: Path) -> None:
     assert "data.json" in result.stderr
 
 
-def test_a_test_that_fails_is_no_wrong_command_line(policy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_test_that_fails_is_no_wrong_command_line(policy: Path) -> None:
     (policy / "custom_test.rego").write_text(TESTS.format("acme"))
-    assert run("test", policy) == 1
-    assert "test_theirs: FAIL" in capfd.readouterr().out
+    result = invoked("test", policy)
+    assert result.exit_code == 1
+    assert "test_theirs: FAIL" in result.stdout
 
 
 @pytest.mark.parametrize("arguments", [("check", "nothing"), ("test", "nothing"), ("prove",)])
