@@ -69,6 +69,16 @@ def test_a_suppressed_check_says_why() -> None:
     assert not silent
 
 
+def test_the_changelog_tells_what_comes_next_in_plain_words() -> None:
+    """Keep a Changelog 1.1.0: unreleased changes first, under its own headings; no numbers of a tracker."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert versions[0] == "[Unreleased]"
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert not set(re.findall(r"^### (.*)$", text, re.MULTILINE)) - kinds
+    assert not re.findall(r"(?<!#)#\d+", text)
+
+
 def test_nothing_is_left_for_later() -> None:
     assert not [at for at, line in _lines() if _UNFINISHED.search(line)]
 
