@@ -107,6 +107,7 @@ def configuration(upstream: int, keys: Mapping[str, NewKey]) -> Document:
             "up": {
                 "kind": "http",
                 "base_url": f"http://127.0.0.1:{upstream}",
+                "rate": {"requests": 1_000_000, "burst": 1_000_000},  # loads here pass the default's 1,000 a second
                 "operations": {
                     "read": read,
                     "find": find,
