@@ -372,7 +372,7 @@ async def _refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
     evidence_id: str | None = None
     unknown = trail.principal is None
     if error.code != "evidence_unavailable" and not (
-        unknown and not parts.flood.admits(trail.call.peer, parts.clock.monotonic())
+        unknown and not parts.flood.admits(trail.call.peer, error.code, parts.clock.monotonic())
     ):
         try:
             trail.lap("total", trail.started, parts.clock.monotonic())
@@ -434,9 +434,9 @@ async def _ask(parts: Parts, catalogue: Catalogue, trail: Trail, allowed: list[O
 
 async def record_counted(parts: Parts, new_id: Callable[[], str]) -> None:
     """Once a second: one record for all refusals of a peer that were only counted."""
-    for peer, count in tuple(parts.flood.counted.items()):
-        await parts.evidence.append(counted_leaf(parts.catalogue.tenant, new_id(), peer, count))
-        parts.flood.recorded(peer, count)
+    for (peer, code), count in tuple(parts.flood.counted.items()):
+        await parts.evidence.append(counted_leaf(parts.catalogue.tenant, new_id(), peer, code, count))
+        parts.flood.recorded((peer, code), count)
 
 
 def _tell(parts: Parts, trail: Trail, code: str, evidence_id: str | None) -> None:

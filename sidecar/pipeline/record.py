@@ -178,7 +178,7 @@ def body_record(request: bytes, answer: bytes) -> bytes:
     return msgspec.json.encode(encoded)
 
 
-def counted_leaf(tenant: str, call_id: str, peer: str, count: int) -> Leaf:
+def counted_leaf(tenant: str, call_id: str, peer: str, code: str, count: int) -> Leaf:
     """One record that stands for ``count`` refusals of an unauthenticated peer."""
     return Leaf(
         v=LEAF_VERSION,
@@ -188,7 +188,7 @@ def counted_leaf(tenant: str, call_id: str, peer: str, count: int) -> Leaf:
         call_id=call_id,
         time=0,
         tenant=tenant,
-        code="unauthenticated",
+        code=code,
         peer=peer,
         count=count,
     )

@@ -93,9 +93,9 @@ def test_bodies_are_kept_whatever_they_are() -> None:
 
 
 def test_a_counted_leaf_stands_for_many() -> None:
-    leaf = counted_leaf("acme", "c-9", "10.0.0.1", 12)
+    leaf = counted_leaf("acme", "c-9", "10.0.0.1", "malformed", 12)
     assert (leaf.kind, leaf.code, leaf.count, leaf.peer, leaf.tenant) == (
-        *("refusal", "unauthenticated", 12, "10.0.0.1", "acme"),
+        *("refusal", "malformed", 12, "10.0.0.1", "acme"),
     )
 
 
