@@ -29,15 +29,22 @@ def _may_mount() -> bool:
     return bool(int(capabilities.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
 
 
-def _command(name: str) -> Callable[[], bool]:
-    return lambda: shutil.which(name) is not None
+def _commands(*names: str) -> Callable[[], bool]:
+    return lambda: all(shutil.which(name) is not None for name in names)
+
+
+def _may_mount_disks() -> bool:
+    return _may_mount() and _commands("mount", "mkfs.ext4")()
 
 
 # marker: whether the part is here, and how it comes
 PARTS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
-    "needs_promtool": (_command("promtool"), "apt-get install prometheus"),
-    "needs_strace": (_command("strace"), "apt-get install strace"),
-    "needs_root": (_may_mount, "run the tests as root, with the right to mount"),
+    "needs_bash": (_commands("bash", "curl"), "apt-get install bash curl"),
+    "needs_git": (_commands("git"), "apt-get install git"),
+    "needs_prlimit": (_commands("prlimit"), "apt-get install util-linux"),
+    "needs_promtool": (_commands("promtool"), "apt-get install prometheus"),
+    "needs_strace": (_commands("strace"), "apt-get install strace"),
+    "needs_root": (_may_mount_disks, "run the tests as root, with the right to mount, mount and mkfs.ext4"),
 }
 
 

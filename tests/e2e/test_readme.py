@@ -84,6 +84,7 @@ def ported(text: str, ports: dict[str, str]) -> str:
     return re.sub("|".join(ports), lambda match: ports[match[0]], text)
 
 
+@pytest.mark.needs_bash
 @pytest.mark.timeout(BOUND_SECONDS * 2)
 def test_every_command_of_the_readme_runs_and_prints_what_is_shown(tmp_path: Path) -> None:
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))

@@ -70,6 +70,7 @@ def test_more_connections_than_allowed_are_told_so_and_the_open_ones_work_on(hou
     assert comes_true(lambda: house.operation("read").status == 200)
 
 
+@pytest.mark.needs_prlimit
 def test_a_process_without_descriptors_sheds_and_lives_on(house: House, far: Far) -> None:  # L08
     house.start(["prlimit", "--nofile=96:96"])
     with contextlib.ExitStack() as stack:
