@@ -14,6 +14,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from sidecar.model.evidence import OUTCOME
 from tests.e2e.far import Far, Held
 from tests.e2e.house import AGENT, WAIT, House, comes_true, environment
