@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from benchmarks.processes import Running, accepts, free_ports
+from benchmarks.processes import Running
+from sidecar.cli.stage import accepts, free_ports
 
 _HERE: Final = Path(__file__).parent
 _HOME: Final = _HERE / ".peers"

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from benchmarks.load import Stream
-from benchmarks.processes import Running, free_ports
+from benchmarks.processes import Running
 from benchmarks.upstream import ID_HEADER
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.cli import keys
-from sidecar.cli.stage import make_certificates
+from sidecar.cli.stage import free_ports, make_certificates
 from sidecar.model.secret import Secret
 
 HOST: Final = "articles.bench.internal"

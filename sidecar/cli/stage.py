@@ -48,7 +48,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.upstream, self.access, self.metrics = _free_ports(3)
+        self.upstream, self.access, self.metrics = free_ports(3)
         self.secret = "demo-" + secrets.token_hex(16)
         self.agent = Caller("researcher", "")
         self.stranger = Caller("visitor", "")
@@ -82,7 +82,7 @@ class Stage:
         upstream = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.upstream}", "--threads", "4"]
         upstream += ["--keyfile", str(tls / "server.key"), "--certfile", str(tls / "server.pem"), "httpbin:app"]
         self._start("upstream", upstream)
-        self._wait("upstream", lambda: _accepts(self.upstream))
+        self._wait("upstream", lambda: accepts(self.upstream))
         ready = self.folder / "ready"
         self._start("sidecar", [sys.executable, "-m", "sidecar", "run", "--ready-file", str(ready)])
         self._wait("sidecar", ready.exists)
@@ -226,7 +226,8 @@ def _certificate(
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
@@ -237,7 +238,8 @@ def _free_ports(count: int) -> list[int]:
             one.close()
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Whether somebody listens on this port of 127.0.0.1."""
     try:
         socket.create_connection(("127.0.0.1", port), 0.5).close()
     except OSError:

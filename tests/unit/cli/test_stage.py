@@ -131,8 +131,8 @@ def test_what_ignores_the_end_is_killed(stage: Stage, monkeypatch: pytest.Monkey
 def test_a_port_that_accepts() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        assert module._accepts(port)
-    assert not module._accepts(port)
+        assert module.accepts(port)
+    assert not module.accepts(port)
 
 
 def test_the_upstream_is_the_real_httpbin_over_tls(stage: Stage) -> None:
