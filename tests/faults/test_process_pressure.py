@@ -84,10 +84,18 @@ def test_a_process_without_descriptors_sheds_and_lives_on(house: House, far: Far
         before = cpu_seconds(house)
         paused(1.0)
         assert cpu_seconds(house) - before < 0.8  # it waits for descriptors, and does not spin
-    assert comes_true(lambda: house.operation("write").status == 200)
+    assert comes_true(lambda: is_served(house))
     assert len(far.seen) == 1
     assert house.stop() == 0
     assert house.verified().unknown == []
+
+
+def is_served(house: House) -> bool:
+    """Whether a call goes through; a connection shed before it could ask is a no."""
+    try:
+        return house.operation("write").status == 200
+    except ConnectionResetError:
+        return False
 
 
 def cpu_seconds(house: House) -> float:
