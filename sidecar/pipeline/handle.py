@@ -20,7 +20,7 @@ what cannot be recorded is answered ``evidence_unavailable`` and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from random import random
 from typing import Any, NamedTuple
@@ -40,10 +40,11 @@ from sidecar.pipeline.compose import compose
 from sidecar.pipeline.facts import document, facts
 from sidecar.pipeline.identify import identify, isolate
 from sidecar.pipeline.inject import Injected, check_binding, inject
-from sidecar.pipeline.meter import Meter, windows
+from sidecar.pipeline.meter import Meter
 from sidecar.pipeline.parts import Parts
 from sidecar.pipeline.record import Trail, body_record, counted_leaf
 from sidecar.pipeline.refusal import problem
+from sidecar.pipeline.relay import close, relay
 from sidecar.pipeline.select import Target, find_plane, select, validate
 from sidecar.pipeline.traffic import take_place
 from sidecar.ports import CredentialSource
@@ -94,7 +95,7 @@ async def _settle(parts: Parts, trail: Trail, work: Coroutine[Any, Any, Outcome]
         if trail.place is not None:
             trail.place.leave()
         if trail.body is not None:
-            await _close(trail.body)
+            await close(trail.body)
 
 
 async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
@@ -302,30 +303,13 @@ async def _stream(
     clean = scrubber.stream()
     last: list[str] = []
 
-    async def relay() -> AsyncGenerator[bytes, None]:
-        ending: SidecarError | None = Unavailable("cancelled", "The stream was left before its end.")
-        try:
-            yield b""  # started: from here on, closing runs what stands under finally
-            async for chunk in source:
-                for part in windows(clean.feed(chunk)):
-                    yield await covered(part)
-            for part in windows(clean.finish()):
-                yield await covered(part)
-            ending = None
-        except SidecarError as error:
-            ending = error
-            if isinstance(error, UpstreamFailure):
-                place.failed(target.connector.section, error.code, parts.clock.monotonic(), parts.clock.now())
-            raise
-        except Exception as error:
-            ending = _failed(parts, trail, error)
-            raise ending from None
-        finally:
-            place.leave()
-            await _close(source)
-            trail.result = meter.result(parts.evidence.digest)
-            trail.lap("total", trail.started, parts.clock.monotonic())
-            last.append(await _end_stream(parts, trail, ending))
+    async def ended(ending: SidecarError | None) -> None:
+        if isinstance(ending, UpstreamFailure):
+            place.failed(target.connector.section, ending.code, parts.clock.monotonic(), parts.clock.now())
+        place.leave()
+        trail.result = meter.result(parts.evidence.digest)
+        trail.lap("total", trail.started, parts.clock.monotonic())
+        last.append(await _end_stream(parts, trail, ending))
 
     async def covered(part: bytes) -> bytes:
         """``part``, once a durable record covers it."""
@@ -335,7 +319,7 @@ async def _stream(
         meter.passed(part)
         return part
 
-    body = relay()
+    body = relay(source, clean, covered, ended, lambda error: _failed(parts, trail, error))
     await anext(body)
     return Outcome(
         call_id=trail.call.id,
@@ -351,14 +335,6 @@ async def _end_stream(parts: Parts, trail: Trail, ending: SidecarError | None) -
     receipt = await parts.evidence.append(leaf)
     _tell(parts, trail, ending.code if ending else "allowed", receipt.id)
     return receipt.id
-
-
-async def _close(body: AsyncIterator[bytes]) -> None:
-    """Let go of an upstream's answer that is not read to its end."""
-    aclose = getattr(body, "aclose", None)  # an iterator need not have it
-    if aclose is not None:
-        with suppress(Exception):  # it is being thrown away; what it has to say no longer matters
-            await aclose()
 
 
 def _failed(parts: Parts, trail: Trail, error: Exception) -> Unavailable:

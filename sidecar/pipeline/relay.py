@@ -1,0 +1,50 @@
+"""A streamed answer on its way out: scrubbed, in parts that fit a window, each covered by evidence before it goes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+from sidecar.errors import SidecarError, Unavailable
+from sidecar.pipeline.meter import windows
+from sidecar.rules.scrub import Stream
+
+
+async def relay(
+    source: AsyncIterator[bytes],
+    clean: Stream,
+    covered: Callable[[bytes], Awaitable[bytes]],
+    ended: Callable[[SidecarError | None], Awaitable[None]],
+    failed: Callable[[Exception], SidecarError],
+) -> AsyncGenerator[bytes, None]:
+    """What ``source`` gives, scrubbed. The first item is empty: from then on closing the iterator ends the stream.
+
+    ``covered`` returns a part once a durable record covers it. ``ended`` is awaited exactly once, with what went
+    wrong (None: the whole stream has gone out). ``failed`` turns a fault of our own into a refusal.
+    """
+    ending: SidecarError | None = Unavailable("cancelled", "The stream was left before its end.")
+    try:
+        yield b""
+        async for chunk in source:
+            for part in windows(clean.feed(chunk)):
+                yield await covered(part)
+        for part in windows(clean.finish()):
+            yield await covered(part)
+        ending = None
+    except SidecarError as error:
+        ending = error
+        raise
+    except Exception as error:
+        ending = failed(error)
+        raise ending from None
+    finally:
+        await close(source)
+        await ended(ending)
+
+
+async def close(body: AsyncIterator[bytes]) -> None:
+    """Let go of an upstream's answer that is not read to its end."""
+    aclose = getattr(body, "aclose", None)  # an iterator need not have it
+    if aclose is not None:
+        with suppress(Exception):  # it is being thrown away; what it has to say no longer matters
+            await aclose()
