@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
 from typing import Final, Protocol
 
 from sidecar.errors import UpstreamFailure
@@ -60,8 +59,8 @@ class Answer:
             return self._take_all()
         for name, value in self.headers:
             if name == b"content-length" and int(value) > limit and not self.ended:
-                raise self._too_large(limit)
-        return b"".join([piece async for piece in self._each(limit)])
+                raise self.too_large(limit)
+        return b"".join([piece async for piece in Body(self, limit)])
 
     def stream(self, limit: int | None = None) -> Body:
         """The body's pieces as they arrive; a slow consumer slows the upstream down.
@@ -69,21 +68,7 @@ class Answer:
         Raises ``UpstreamFailure`` where the answer breaks off, and ``answer_too_large`` instead of handing over the
         piece that crosses ``limit``. Closing the iterator early ends the connection, begun or not.
         """
-        return Body(self, self._each(limit))
-
-    async def _each(self, limit: int | None) -> AsyncGenerator[bytes, None]:
-        total = 0
-        try:
-            while True:
-                piece = await self._next()
-                if not piece:
-                    return
-                total += len(piece)
-                if limit is not None and total > limit:
-                    raise self._too_large(limit)
-                yield piece
-        finally:
-            self.abort()
+        return Body(self, limit)
 
     def abort(self) -> None:
         """Give the answer up. Ends the connection unless the whole answer has already come."""
@@ -114,8 +99,8 @@ class Answer:
             self.failure = failure
             self._wake()
 
-    async def _next(self) -> bytes:
-        """The next piece; empty at the end."""
+    async def next(self) -> bytes:
+        """The next piece; empty at the end. Raises ``UpstreamFailure`` where the answer broke off."""
         while not self._pieces:
             if self.failure is not None:
                 raise self.failure
@@ -144,31 +129,42 @@ class Answer:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _too_large(self, limit: int) -> UpstreamFailure:
+    def too_large(self, limit: int) -> UpstreamFailure:
+        """Give the answer up, because its body has more than ``limit`` bytes."""
         self.abort()
         return UpstreamFailure("answer_too_large", f"the upstream's answer has more than {limit} bytes", sent=True)
 
 
 class Body:
-    """An answer's body as an iterator. Closing a generator that has not begun would run nothing and end nothing."""
+    """An answer's body as an iterator. A reading that fails, and closing it before its end, end the connection.
 
-    __slots__ = ("_answer", "_begun", "_each")
+    A class and not a generator: closing a generator that has not begun would run nothing and end nothing.
+    """
 
-    def __init__(self, answer: Answer, each: AsyncGenerator[bytes, None]) -> None:
+    __slots__ = ("_answer", "_limit", "_total")
+
+    def __init__(self, answer: Answer, limit: int | None) -> None:
         self._answer = answer
-        self._each = each
-        self._begun = False
+        self._limit = limit
+        self._total = 0
 
     def __aiter__(self) -> Body:
         return self
 
     async def __anext__(self) -> bytes:
-        self._begun = True
-        return await anext(self._each)
+        answer, limit = self._answer, self._limit
+        try:
+            piece = await answer.next()
+        except BaseException:
+            answer.abort()
+            raise
+        if not piece:
+            raise StopAsyncIteration
+        self._total += len(piece)
+        if limit is not None and self._total > limit:
+            raise answer.too_large(limit)
+        return piece
 
     async def aclose(self) -> None:
         """Let go of the answer, and of its connection unless the whole of it has come."""
-        if self._begun:
-            await self._each.aclose()
-        else:
-            self._answer.abort()
+        self._answer.abort()

@@ -114,23 +114,21 @@ class Intake:
                 raise self._failure
             await self._wait()
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """The body in pieces, as they come."""
+    async def next(self) -> bytes:
+        """What has come since the last piece, once there is something; empty at the end."""
         if not self.complete:
             self._sender.body_wanted()
-        while True:
-            if self._pieces:
-                data = b"".join(self._pieces)
-                self._pieces.clear()
-                self._size = 0
-                self._sender.body_taken()
-                yield data
-            elif self.complete:
-                return
-            elif self._failure is not None:
+        while not self._pieces:
+            if self.complete:
+                return b""
+            if self._failure is not None:
                 raise self._failure
-            else:
-                await self._wait()
+            await self._wait()
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        self._sender.body_taken()
+        return data
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -178,11 +176,28 @@ class Request:
             raise Refused("body_too_large", f"the body may have at most {limit} bytes")
         return body
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    def stream(self) -> Pieces:
         """The body in pieces; the sender is paused while 64 KiB wait to be taken. Raises as ``read`` does."""
+        return Pieces(self._body)
+
+
+class Pieces:
+    """A request's body as an iterator."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes | Intake) -> None:
+        self._body = body
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
         body = self._body
         if isinstance(body, Intake):
-            async for piece in body.stream():
-                yield piece
-        elif body:
-            yield body
+            piece = await body.next()
+        else:
+            piece, self._body = body, b""
+        if not piece:
+            raise StopAsyncIteration
+        return piece

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from sidecar.errors import Refused
 from sidecar.wire import encode
@@ -77,7 +78,8 @@ class Server:
         self._tick(loop.time())
         self._listening = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
         self._sweep()
-        bound: int = self._listening.sockets[0].getsockname()[1]
+        sockets: Sequence[socket.socket] = cast("Any", self._listening).sockets  # uvloop's is a list
+        bound: int = sockets[0].getsockname()[1]
         return bound
 
     def swap_limits(self, limits: ServerLimits) -> None:

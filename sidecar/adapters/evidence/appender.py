@@ -82,7 +82,7 @@ class Appender:
         self._frontier = state.frontier
         self._open = state.open
         self._time = state.time
-        self._signed = signed
+        self._signed_size = signed
         self._clock_is_back = False
         self.marks = state.marks
         self.size = state.frontier.size
@@ -98,7 +98,7 @@ class Appender:
     @property
     def unsigned(self) -> bool:
         """Whether the last checkpoint is behind."""
-        return self.size != self._signed
+        return self.size != self._signed_size
 
     @property
     def grown(self) -> bool:
@@ -164,7 +164,7 @@ class Appender:
         except OSError as error:
             self.events.append(("evidence_checkpoint_failed", {"error": error.strerror}))
             return
-        self._signed = self.size
+        self._signed_size = self.size
 
     def probe(self) -> None:
         """Try to return to OPEN. Raises ``SyncFailedError``."""

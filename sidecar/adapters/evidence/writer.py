@@ -83,8 +83,8 @@ class Writer:
         self._watchdog: asyncio.TimerHandle | None = None
         self._upkeep: asyncio.TimerHandle | None = None
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="evidence-writer", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._run, name="evidence-writer", daemon=True)
+        self._worker.start()
         self._look_again()
 
     def writable(self) -> bool:
@@ -120,7 +120,7 @@ class Writer:
             for timer in (self._watchdog, self._upkeep):
                 if timer is not None:
                     timer.cancel()
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._worker.join)
         return True
 
     def _refusal(self, owed: bool) -> str | None:

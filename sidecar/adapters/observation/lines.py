@@ -26,8 +26,8 @@ class LineWriter:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self.dropped = 0
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._run, name="log", daemon=True)
+        self._worker.start()
 
     def put(self, line: bytes) -> None:
         """Queue one line, its newline included; from any thread, without waiting."""
@@ -43,7 +43,7 @@ class LineWriter:
         """Write what is queued, for at most ``timeout`` seconds; what a stuck reader leaves is dropped."""
         self._stop.set()
         self._wake.set()
-        self._thread.join(timeout)
+        self._worker.join(timeout)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -196,7 +196,7 @@ async def test_closing_on_a_hung_disk_ends_in_time(
     with pytest.raises(Unavailable):
         await waiting
     disk.go.set()
-    await until(lambda: not writer._thread.is_alive())
+    await until(lambda: not writer._worker.is_alive())
 
 
 async def test_a_checkpoint_is_signed_every_second(

@@ -52,13 +52,13 @@ def test_a_reader_that_stands_still_costs_lines_and_not_time(pipe: tuple[int, in
     lines.close(timeout=0.05)
     dropped = lines.dropped
     for _ in range(50):  # let the thread end before the pipe is closed under it
-        if not lines._thread.is_alive():
+        if not lines._worker.is_alive():
             break
         os.read(pipe[0], 1 << 20)
-        lines._thread.join(0.001)
-    while lines._thread.is_alive():
+        lines._worker.join(0.001)
+    while lines._worker.is_alive():
         os.read(pipe[0], 1 << 20)
-        lines._thread.join(0.001)
+        lines._worker.join(0.001)
     assert lines.dropped == dropped
 
 
