@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 
 from sidecar.errors import UpstreamFailure
 from sidecar.wire.tls import explain, verifies
@@ -51,8 +51,8 @@ class Target:
         object.__setattr__(self, "authority", shown.encode("ascii"))
 
 
-class Dialled(asyncio.BaseProtocol):
-    """What a dial makes."""
+class Dialled(Protocol):
+    """What a dial makes: an ``asyncio.Protocol`` by its methods."""
 
     def abort(self) -> None:
         """End the connection, if there is one."""
@@ -93,10 +93,10 @@ async def _connect(loop: asyncio.AbstractEventLoop, target: Target, address: str
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await loop.sock_connect(sock, (address, target.port))
         if target.tls is None:
-            await loop.create_connection(lambda: protocol, sock=sock)
+            await loop.create_connection(lambda: cast("asyncio.Protocol", protocol), sock=sock)
         else:
             await loop.create_connection(
-                lambda: protocol,
+                lambda: cast("asyncio.Protocol", protocol),
                 sock=sock,
                 ssl=target.tls,
                 server_hostname=target.key[1],

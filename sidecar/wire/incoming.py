@@ -39,7 +39,7 @@ _LINGER_SECONDS: Final = 2.0
 _NEVER: Final = float("inf")
 
 
-class Incoming(asyncio.Protocol):
+class Incoming:
     """Judges what comes and hands it over in ``_next``; whoever waits in ``_waiter`` is woken."""
 
     __slots__ = (

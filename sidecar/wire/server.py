@@ -76,11 +76,14 @@ class Server:
         """Listen on ``host`` (an address) and ``port`` (0: any free one). Returns the bound port. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._tick(loop.time())
-        self._listening = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        self._listening = await loop.create_server(self._accepted, host, port, backlog=1024)
         self._sweep()
         sockets: Sequence[socket.socket] = cast("Any", self._listening).sockets  # uvloop's is a list
         bound: int = sockets[0].getsockname()[1]
         return bound
+
+    def _accepted(self) -> asyncio.Protocol:
+        return cast("asyncio.Protocol", Connection(self))  # by its methods, not by inheritance
 
     def swap_limits(self, limits: ServerLimits) -> None:
         """Connections made from now on get ``limits``; open ones keep theirs."""

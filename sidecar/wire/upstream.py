@@ -19,7 +19,6 @@ from sidecar.errors import UpstreamFailure
 from sidecar.wire.answer import Answer
 from sidecar.wire.answer_gate import BadAnswer
 from sidecar.wire.deadlines import Deadlines, Timeouts
-from sidecar.wire.dial import Dialled
 from sidecar.wire.reader import AnswerReader
 
 
@@ -33,7 +32,7 @@ class Home(Protocol):
         """It has closed. Called once."""
 
 
-class Upstream(asyncio.Protocol, Dialled):
+class Upstream:
     """One connection. ``Deadlines`` uses ``deadline`` and ``expire``; ``Pool`` uses ``peer``, ``fit``, ``close``."""
 
     def __init__(self, peer: str, deadlines: Deadlines, idle_seconds: float) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import UpstreamFailure
-from sidecar.wire.dial import Dialled, Target, dial
+from sidecar.wire.dial import Target, dial
 from sidecar.wire.tls import client_context
 from tests.fakes.certificates import Authority
 from tests.fakes.upstream import Conversation, replies, upstream
 
 
-class Probe(Dialled):
+class Probe(asyncio.Protocol):
     def __init__(self, peer: str) -> None:
         self.peer = peer
         self.transport: asyncio.BaseTransport | None = None
