@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/dependencies"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 )
@@ -23,6 +22,7 @@ type Source struct {
 	Data        json.RawMessage   `json:"data"`
 	Conformance bool              `json:"conformance"` // every builtin of OPA, ways out included
 	Query       string            `json:"query"`       // another rule than Entry; conformance only
+	Strict      bool              `json:"strict"`      // an error of a builtin ends the evaluation; conformance only
 }
 
 // Fault is one error of a policy, with its place where there is one.
@@ -35,8 +35,8 @@ type Fault struct {
 
 // Facts is what a sound decision cache needs to know of a policy.
 type Facts struct {
-	Base     [][]any  `json:"base"`     // ground prefixes of the documents the answer depends on
-	Builtins []string `json:"builtins"` // builtins used anywhere in the policy
+	Base     [][]any  `json:"base"`     // constant prefixes of all that the answer may depend on, see reads
+	Builtins []string `json:"builtins"` // builtins used anywhere in the policy, or put in the place of a function
 	Detached bool     `json:"detached"` // evaluated on a goroutine of its own
 }
 
@@ -46,6 +46,7 @@ type Policy struct {
 	query    ast.Body
 	store    storage.Store
 	detached bool
+	strict   bool
 	running  chan struct{} // one token for every detached evaluation that has not ended
 }
 
@@ -93,6 +94,7 @@ func Load(document []byte) (*Policy, *Facts, []Fault) {
 		query:    query,
 		store:    store,
 		detached: facts.Detached,
+		strict:   source.Conformance && source.Strict,
 		running:  make(chan struct{}, maxDetached),
 	}, facts, nil
 }
@@ -134,14 +136,11 @@ func open(data []byte) (storage.Store, error) {
 }
 
 func describe(compiler *ast.Compiler, query ast.Body) (*Facts, error) {
-	refs, err := dependencies.Base(compiler, query)
-	if err != nil {
-		return nil, err
-	}
+	refs, mocks := reads(compiler, query)
 	facts := &Facts{Base: [][]any{}, Builtins: []string{}}
 	for _, ref := range refs {
 		path := []any{string(ref[0].Value.(ast.Var))}
-		for _, term := range ref.GroundPrefix()[1:] {
+		for _, term := range ref[1:] {
 			value, err := ast.JSON(term.Value)
 			if err != nil {
 				return nil, err
@@ -152,8 +151,11 @@ func describe(compiler *ast.Compiler, query ast.Body) (*Facts, error) {
 	}
 	for _, builtin := range compiler.Required.Builtins {
 		facts.Builtins = append(facts.Builtins, builtin.Name)
-		facts.Detached = facts.Detached || !prompt[builtin.Name]
 	}
+	facts.Builtins = append(facts.Builtins, mocks...)
+	slices.Sort(facts.Builtins)
+	facts.Builtins = slices.Compact(facts.Builtins)
+	facts.Detached = slices.ContainsFunc(facts.Builtins, func(name string) bool { return !prompt[name] })
 	return facts, nil
 }
 

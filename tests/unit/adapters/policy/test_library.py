@@ -126,6 +126,37 @@ def test_facts_for_a_decision_cache() -> None:
     assert not facts.detached
 
 
+@pytest.mark.parametrize(
+    ("rules", "read"),
+    [
+        ("decision := x if { x := input.a; input.a.b }", ("input", "a")),
+        ('t[[1, 1]] := "yes"\ndecision := v if { x := input.a; input.a.b; v := t[[x, 1]] }', ("input", "a")),
+        ("q := input.z.c\ndecision := v if { x := input.a; input.a.b; v := q with input.z as x }", ("input", "a")),
+        ("decision if 1 == 2\nelse := input.a if input.b", ("input", "a")),
+        ("f(x) := x.b\ndecision := f(input)", ("input",)),
+        ("decision := [y | some k; y := input.a[k].b]", ("input", "a")),
+        ('decision := $"is {input.a.b}"', ("input", "a", "b")),
+        ("decision := data.system[input.folder].answer", ("input", "secret")),
+        ("decision := data.system.hidden.answer", ("input", "secret")),
+    ],
+)
+def test_p13_nothing_that_the_answer_depends_on_is_left_out(rules: str, read: tuple[str, ...]) -> None:
+    """The second and third are those that OPA's own `dependencies.Base` gives as `input.a.b` alone."""
+    modules = {
+        "t.rego": "package sidecar.authz\n" + rules,
+        "s.rego": "package system.hidden\nanswer := input.secret",
+    }
+    assert read in library().load(json.dumps({"modules": modules, "data": {}}).encode()).facts.base
+
+
+def test_p13_a_builtin_that_stands_in_for_a_function_counts() -> None:
+    rules = 'f(_, _) := 1\ndecision := x if x := f("dice", 6) with f as rand.intn'
+    source = {"modules": {"t.rego": "package sidecar.authz\n" + rules}, "data": {}}
+    facts = library().load(json.dumps(source).encode()).facts
+    assert "rand.intn" in facts.builtins
+    assert facts.detached
+
+
 def test_a_policy_with_a_builtin_that_cannot_be_stopped_is_detached() -> None:
     source = {"modules": {"t.rego": 'package sidecar.authz\ndecision if regex.match("a", input.x)'}, "data": {}}
     loaded = library().load(json.dumps(source).encode())
