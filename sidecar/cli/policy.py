@@ -1,92 +1,49 @@
-"""``sidecar policy``: check and test a policy with the OPA that the sidecar carries."""
+"""``sidecar policy``: the commands of who writes policy, each imported only when it is asked for."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
+import importlib
 from typing import Final
 
 import click
-import orjson
 
-from sidecar.adapters.policy.files import library_directory, read_policy, source_of
-from sidecar.adapters.policy.library import library, opa_executable
-from sidecar.cli import FAILED
-from sidecar.config.schemas import schema
+# name: (module of this package, what `sidecar policy --help` says)
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "check": ("policy_check", "Compile a policy; a field that does not exist is an error."),
+    "test": ("policy_tests", "Run a policy's Rego tests and decision cases."),
+}
 
-_TESTS: Final = shutil.ignore_patterns("*_test.rego")
-_directory = click.argument(
-    "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), default="policy"
+
+class Commands(click.Group):
+    """A group whose commands are functions of modules beside this one."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Every command, in the order a policy's author meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now; None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"{__package__}.{COMMANDS[cmd_name][0]}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, told) in COMMANDS.items()])
+
+
+@click.group(
+    cls=Commands,
+    epilog="Exit codes: 0 good, 1 it does not compile, a test fails or there is none, 2 wrong command line.",
 )
-
-
-@click.group(epilog="Exit codes: 0 good, 1 it does not compile, a test fails or there is none, 2 wrong command line.")
 def policy() -> None:
-    """Check and test policies.
+    """Write, check, test and measure policies.
 
     \b
     Examples:
       sidecar policy check policy
       sidecar policy test policy
     """
-
-
-@policy.command()
-@_directory
-def check(directory: Path) -> None:
-    """Compile DIRECTORY with the shipped rules, as a sidecar would load it.
-
-    Stricter than a sidecar in one thing: a field that the input does not have is an error.
-
-    \b
-    Examples:
-      sidecar policy check
-      sidecar policy check /etc/sidecar/policy
-    """
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        # One file is the schema of every `input`; in a folder it would hold only where a rule is annotated with it.
-        file.write(orjson.dumps(schema("decision-input")))
-        file.flush()
-        _opa("check", "--strict", "--schema", file.name, str(directory), str(library_directory()))
-    # OPA's own check knows functions that no policy of a sidecar may call, and reads other files than a sidecar does.
-    engine = library()
-    engine.release(engine.load(source_of(read_policy(directory))).handle)
-
-
-@policy.command()
-@_directory
-@click.option("--verbose", is_flag=True, help="Name every test.")
-def test(directory: Path, verbose: bool) -> None:
-    """Run the tests in DIRECTORY against its rules and the shipped ones.
-
-    \b
-    Examples:
-      sidecar policy test
-      sidecar policy test policy --verbose
-    """
-    with tempfile.TemporaryDirectory() as shipped:
-        # Without their own tests, which hold for the shipped rules alone and not beside what DIRECTORY allows.
-        rules = shutil.copytree(library_directory(), Path(shipped) / "rego", ignore=_TESTS)
-        said = _opa("test", *(["--verbose"] if verbose else []), str(directory), str(rules))
-    if not said:  # what ran is counted on stdout, so nothing ran
-        click.echo(f"sidecar: no tests in {directory}: rules in *_test.rego whose names begin with test_", err=True)
-        raise click.exceptions.Exit(FAILED)
-
-
-def _opa(*arguments: str) -> bool:
-    """Run the built OPA, show what it says as it is, and return whether stdout had anything.
-
-    It ends with 2 where a test fails, which means 1 here.
-    """
-    said = False
-    command = [str(opa_executable()), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as opa:  # noqa: S603  # our own, no shell
-        assert opa.stdout is not None
-        for line in opa.stdout:
-            said = True
-            click.echo(line, nl=False)
-    if opa.returncode:
-        raise click.exceptions.Exit(FAILED)
-    return said

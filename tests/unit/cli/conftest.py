@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.builders import GOOD, TESTS
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A policy folder with one rule and its two tests."""
+    (tmp_path / "custom.rego").write_text(GOOD)
+    (tmp_path / "custom_test.rego").write_text(TESTS.format("globex"))
+    return tmp_path
