@@ -1,0 +1,166 @@
+package policy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/tester"
+)
+
+const testSuffix = "_test" + ".rego"
+
+// Tested counts the tests that a bundle brought and that passed.
+type Tested struct {
+	Passed  int `json:"passed"`
+	Skipped int `json:"skipped"`
+}
+
+// Load compiles an opened bundle with the rules beside it, checks every use of the input against the schema, and runs
+// the bundle's own tests. What does not pass all of it is no policy.
+func (o *Opened) Load() (*Policy, *Facts, *Tested, []Fault) {
+	modules, tests, faults := o.modules()
+	if len(faults) > 0 {
+		return nil, nil, nil, faults
+	}
+	store := inmem.NewFromObjectWithOpts(
+		o.bundled.Data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
+	ctx := context.Background()
+	txn, err := store.NewTransaction(ctx)
+	if err != nil {
+		return nil, nil, nil, []Fault{{File: "data", Code: "data_error", Message: err.Error()}}
+	}
+	defer store.Abort(ctx, txn)
+	compiler := ast.NewCompiler().
+		WithCapabilities(capabilities(false)).
+		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
+	if len(o.terms.Schema) > 0 {
+		schemas, fault := schemaSet(o.terms.Schema)
+		if fault != nil {
+			return nil, nil, nil, []Fault{*fault}
+		}
+		compiler = compiler.WithSchemas(schemas)
+	}
+	if compiler.Compile(modules); compiler.Failed() {
+		return nil, nil, nil, explain(compiler.Errors)
+	}
+	query, err := compiler.QueryCompiler().Compile(ast.MustParseBody("answer = " + Entry))
+	if err != nil {
+		return nil, nil, nil, explain(err)
+	}
+	facts, err := describe(compiler, query)
+	if err != nil {
+		return nil, nil, nil, explain(err)
+	}
+	tested, faults := o.test(store, modules, tests)
+	if len(faults) > 0 {
+		return nil, nil, nil, faults
+	}
+	return &Policy{
+		compiler: compiler,
+		query:    query,
+		store:    store,
+		detached: facts.Detached,
+		running:  make(chan struct{}, maxDetached),
+	}, facts, tested, nil
+}
+
+// modules are those that decide, the shipped rules among them, and those that test.
+func (o *Opened) modules() (rules, tests map[string]*ast.Module, faults []Fault) {
+	rules, faults = parse(o.terms.Modules)
+	tests = map[string]*ast.Module{}
+	for _, file := range o.bundled.Modules {
+		name := strings.TrimPrefix(file.Path, "/")
+		switch {
+		case file.Parsed == nil:
+			faults = append(faults, Fault{File: name, Line: 1, Code: "rego_parse_error", Message: "the file is empty"})
+		case strings.HasSuffix(name, testSuffix):
+			tests[name] = file.Parsed
+		case rules[name] != nil:
+			faults = append(faults, Fault{File: name, Line: 1, Code: "bundle_refused", Message: "is a name of the shipped rules"})
+		default:
+			rules[name] = file.Parsed
+		}
+	}
+	return rules, tests, faults
+}
+
+func schemaSet(text []byte) (*ast.SchemaSet, *Fault) {
+	var schema any
+	if err := json.Unmarshal(text, &schema); err != nil {
+		return nil, &Fault{Code: "schema_error", Message: err.Error()}
+	}
+	set := ast.NewSchemaSet()
+	set.Put(ast.SchemaRootRef, schema)
+	return set, nil
+}
+
+// test runs one test at a time, so that a processor is left for calls; a test that hangs is left behind.
+func (o *Opened) test(store storage.Store, rules, tests map[string]*ast.Module) (*Tested, []Fault) {
+	tested := &Tested{}
+	if len(tests) == 0 {
+		return tested, nil
+	}
+	all := make(map[string]*ast.Module, len(rules)+len(tests))
+	for name, module := range rules {
+		all[name] = module
+	}
+	for name, module := range tests {
+		all[name] = module
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(o.terms.TestMilliseconds)*time.Millisecond)
+	defer cancel()
+	txn, err := store.NewTransaction(ctx)
+	if err != nil {
+		return nil, []Fault{{File: "data", Code: "data_error", Message: err.Error()}}
+	}
+	defer store.Abort(ctx, txn)
+	compiler := ast.NewCompiler().WithCapabilities(capabilities(false))
+	runner := tester.NewRunner().SetCompiler(compiler).SetStore(store).SetModules(all).SetParallel(1).
+		SetTimeout(time.Duration(o.terms.TestMilliseconds) * time.Millisecond)
+	results, err := runner.RunTests(ctx, txn)
+	if err != nil {
+		return nil, explain(err)
+	}
+	var faults []Fault
+	for {
+		select {
+		case <-ctx.Done():
+			go drain(results)
+			return nil, append(faults, Fault{Code: "tests_slow", Message: "the bundle's tests did not end in time"})
+		case result, more := <-results:
+			if !more {
+				return tested, faults
+			}
+			switch {
+			case result.Skip:
+				tested.Skipped++
+			case result.Pass():
+				tested.Passed++
+			default:
+				faults = append(faults, failure(result))
+			}
+		}
+	}
+}
+
+func drain(results chan *tester.Result) {
+	for range results {
+	}
+}
+
+func failure(result *tester.Result) Fault {
+	fault := Fault{Code: "test_failed", Message: fmt.Sprintf("%s.%s fails", result.Package, result.Name)}
+	if result.Error != nil {
+		fault.Message = fmt.Sprintf("%s.%s ends with an error: %v", result.Package, result.Name, result.Error)
+	}
+	if result.Location != nil {
+		fault.File, fault.Line = result.Location.File, result.Location.Row
+	}
+	return fault
+}
