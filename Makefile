@@ -39,6 +39,7 @@ bench: setup ## measure one governed call beside its peers
 	$(BIN)/python -m benchmarks $(ARGS)
 
 fixtures: setup ## build the programs that tests run against
+	@$(BIN)/python -m tests.fixtures
 
 mutants: setup ## prove that each invariant's test fails when the invariant is broken
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -15,6 +15,8 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.fixtures.programs import is_built
+
 # `fast` is what a developer waits for; HYPOTHESIS_PROFILE=deep is for the night
 settings.register_profile("fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,6 +46,7 @@ PARTS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "needs_prlimit": (_commands("prlimit"), "apt-get install util-linux"),
     "needs_promtool": (_commands("promtool"), "apt-get install prometheus"),
     "needs_strace": (_commands("strace"), "apt-get install strace"),
+    "needs_regal": (lambda: is_built("regal"), "make fixtures"),
     "needs_root": (_may_mount_disks, "run the tests as root, with the right to mount, mount and mkfs.ext4"),
 }
 
