@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,42 @@ class Loaded(Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
 
 
+class About(Struct, frozen=True):
+    """What a bundle says of itself, once its bounds and its signature are good.
+
+    ``revision`` and ``sequence`` are the manifest's (``revision`` and ``metadata.sequence``), ``digest`` is
+    ``sha256:<hex>`` over every file but the signature and over the rules loaded beside it, ``key`` the id of the key
+    that signed it, empty for none.
+    """
+
+    revision: str = ""
+    sequence: int | None = None
+    digest: str = ""
+    key: str = ""
+    files: int = 0
+
+
+class OpenedBundle(Struct, frozen=True):
+    """What opening a bundle gave: a handle for ``load_bundle`` or ``close_bundle``, or faults."""
+
+    handle: int = 0
+    about: About = About()
+    faults: tuple[Fault, ...] = ()
+
+
+class Tested(Struct, frozen=True):
+    """How many of a bundle's own tests passed, and how many say that they are to be skipped."""
+
+    passed: int = 0
+    skipped: int = 0
+
+
+class LoadedBundle(Loaded, frozen=True):
+    """What loading a bundle gave."""
+
+    tested: Tested = Tested()
+
+
 class Room:
     """A buffer for answers. One evaluation at a time may use it."""
 
@@ -95,6 +132,13 @@ class Library:
         self._free.argtypes, self._free.restype = [ctypes.c_void_p], None
         self._version = exports.sidecar_opa_version
         self._version.argtypes, self._version.restype = [], ctypes.c_void_p
+        self._bundle_open = exports.sidecar_opa_bundle_open
+        self._bundle_open.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_char_p, ctypes.c_int64]
+        self._bundle_open.restype = ctypes.c_void_p
+        self._bundle_load = exports.sidecar_opa_bundle_load
+        self._bundle_load.argtypes, self._bundle_load.restype = [ctypes.c_int64], ctypes.c_void_p
+        self._bundle_close = exports.sidecar_opa_bundle_close
+        self._bundle_close.argtypes, self._bundle_close.restype = [ctypes.c_int64], None
         self._usable = True
         os.register_at_fork(after_in_child=self._abandon)
 
@@ -120,9 +164,37 @@ class Library:
         self._check()
         loaded = msgspec.json.decode(self._text(self._load(source, len(source))), type=Loaded)
         if loaded.faults:
-            reasons = [Reason(fault.code, _sentence(fault)) for fault in loaded.faults]
-            raise Misconfigured(f"the policy does not compile: {reasons[0].message}", reasons)
+            raise _faulty("the policy does not compile", loaded.faults)
         return loaded
+
+    def open_bundle(self, terms: bytes, archive: bytes) -> OpenedBundle:
+        """Unpack and verify a bundle under ``terms`` (JSON, the shim's ``Terms``).
+
+        Raises ``Misconfigured`` with a reason for every fault, and ``Unavailable`` in a forked child. Its handle
+        lives until ``load_bundle`` or ``close_bundle`` takes it.
+        """
+        self._check()
+        address = self._bundle_open(terms, len(terms), archive, len(archive))
+        opened = msgspec.json.decode(self._text(address), type=OpenedBundle)
+        if opened.faults:
+            raise _faulty("the bundle is refused", opened.faults)
+        return opened
+
+    def load_bundle(self, handle: int) -> LoadedBundle:
+        """Compile an opened bundle, check it against the input's schema, run its tests; the handle is used up.
+
+        Raises like ``open_bundle``.
+        """
+        self._check()
+        loaded = msgspec.json.decode(self._text(self._bundle_load(handle)), type=LoadedBundle)
+        if loaded.faults:
+            raise _faulty("the bundle is refused", loaded.faults)
+        return loaded
+
+    def close_bundle(self, handle: int) -> None:
+        """Forget an opened bundle."""
+        if self._usable:
+            self._bundle_close(handle)
 
     def evaluate(self, handle: int, document: bytes, microseconds: int, room: Room) -> tuple[int, int]:
         """A ``Status``, and how many bytes of ``room`` it is about (how many are needed, for ``TOO_SMALL``)."""
@@ -139,6 +211,11 @@ class Library:
     def _check(self) -> None:
         if not self._usable:
             raise Unavailable("policy_unavailable", "The policy engine does not survive a fork of its process.")
+
+
+def _faulty(what: str, faults: Sequence[Fault]) -> Misconfigured:
+    reasons = [Reason(fault.code, _sentence(fault)) for fault in faults]
+    return Misconfigured(f"{what}: {reasons[0].message}", reasons)
 
 
 def _sentence(fault: Fault) -> str:
