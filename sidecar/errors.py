@@ -75,6 +75,10 @@ CODES: Final[dict[str, Code]] = {
     "answer_withheld": Code(502, "The upstream's answer could not be made safe"),
     "connector_error": Code(502, "The connector failed"),
     "data_source_error": Code(502, "The data source failed"),
+    # the registry
+    "unknown_switch": Code(404, "There is no such kill switch"),
+    "conflict": Code(409, "It has been changed meanwhile"),
+    "registry_unavailable": Code(503, "The registry does not answer"),
     # ourselves
     "evidence_unavailable": Code(503, "Evidence cannot be made durable"),
     "overloaded": Code(503, "The sidecar has too many connections"),

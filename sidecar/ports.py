@@ -13,6 +13,7 @@ from sidecar.model.credential import Credential, Reference
 from sidecar.model.decision import Permit, Verdict
 from sidecar.model.evidence import Leaf, Receipt
 from sidecar.model.exchange import Destination, Inbound, Outbound
+from sidecar.model.registry import Row
 
 
 class PolicyEngine(Protocol):
@@ -85,6 +86,38 @@ class EvidenceReader(Protocol):
 
     async def recent(self, principal: str | None, limit: int, before: int | None) -> tuple[list[Leaf], int | None]:
         """Newest first, only ``principal``'s own unless None; and the ``before`` of the next page, or None."""
+
+
+class RegistryFeed(Protocol):
+    """What changed in a registry. Raises ``Unavailable("registry_unavailable")``."""
+
+    async def changes(self, after: int, limit: int) -> list[Row]:
+        """Rows whose sequence is greater than ``after``, by sequence, removed ones included; at most ``limit``.
+
+        A row that was written several times comes once, as it is now.
+        """
+
+
+class RegistryStore(RegistryFeed, Protocol):
+    """What changes at run time, for the one tenant the store was opened for; every row is checked to be theirs.
+
+    Raises ``Unavailable("registry_unavailable")`` when the store does not answer in time, is full, or gives a row
+    that is not the tenant's (INV-4); a write that raised it may have happened (a lost answer) or not, never half.
+    ``Refused("conflict")`` where a row is not as the writer expected; ``Refused("invalid_payload")`` for a kind that
+    is none of ``KINDS``, an empty or overlong id, or a document over 256 KiB of JSON.
+    """
+
+    async def get(self, kind: str, id: str) -> Row | None:
+        """One row; None where there is none, or where it was removed."""
+
+    async def find(self, kind: str, *, after: str | None = None, limit: int = 500) -> list[Row]:
+        """Rows of a kind by id (code points), from the first id greater than ``after``; no removed ones."""
+
+    async def put(self, kind: str, id: str, document: dict[str, Any], *, expected: int | None, by: str) -> Row:
+        """Write a whole row over version ``expected``; None: there must be none now. Durable when it returns."""
+
+    async def remove(self, kind: str, id: str, *, expected: int, by: str) -> Row:
+        """Remove a row of version ``expected``; its last document stays with it. Durable when it returns."""
 
 
 class Counter(Protocol):
