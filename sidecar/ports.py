@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sidecar.model.credential import Credential, Reference
-from sidecar.model.decision import Permit, Verdict
+from sidecar.model.decision import Permit, Reads, Verdict
 from sidecar.model.evidence import Leaf, Receipt
 from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.model.registry import Row
@@ -35,6 +35,14 @@ class PolicyEngine(Protocol):
 
     async def evaluate_all(self, documents: Sequence[bytes]) -> list[Verdict]:
         """Decide many inputs by one revision, away from the event loop."""
+
+
+class Analysed(Protocol):
+    """A ``PolicyEngine`` that knows what its policy reads. The answers of one that does not are not cached."""
+
+    @property
+    def reads(self) -> Reads | None:
+        """Of the active policy: the same object until another policy is loaded, None before the first load."""
 
 
 class CredentialSource(Protocol):

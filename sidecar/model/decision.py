@@ -134,6 +134,17 @@ class Verdict(Struct, frozen=True):
     answer: bytes | None
 
 
+class Reads(Struct, frozen=True):
+    """All that the answers of one policy may depend on, besides data, which ``revision`` covers.
+
+    ``paths`` begin with ``input`` or ``data`` and end before the first part that is not a constant.
+    """
+
+    revision: str
+    paths: tuple[tuple[Any, ...], ...]
+    builtins: tuple[str, ...]
+
+
 class Permit(Struct, frozen=True):
     """The proof of an allow, built in ``pipeline/decide.py`` and nowhere else (a test holds this)."""
 

@@ -4,7 +4,7 @@
      2 isolate      is it our tenant                             pipeline.identify
      3 validate     which operation, and is the payload right    pipeline.select
      4 limit        rates, places, the circuit                   pipeline.traffic, rules.limits
-     5 decide       ask the policy; only a Permit goes on        pipeline.facts, pipeline.decide
+     5 decide       ask the policy; only a Permit goes on        pipeline.facts, pipeline.decisions, pipeline.decide
      6 resolve      look the name up, check every address        rules.addresses
      7 INTENT       durable before the first upstream byte       pipeline.record
      8 credential   resolve the reference
@@ -215,7 +215,10 @@ def _source(parts: Parts, reference: Reference) -> CredentialSource:
 
 async def _decide(parts: Parts, trail: Trail, target: Target, asked: bytes) -> Permit:
     trail.document, trail.input_hash = asked, parts.evidence.digest(asked)
-    verdict = await parts.engine.evaluate(asked)  # a decision cache belongs here, around the engine
+    verdict = parts.decisions.find(asked)
+    if verdict is None:
+        verdict = await parts.engine.evaluate(asked)
+        parts.decisions.keep(asked, verdict)
     trail.revision = verdict.revision
     trail.decision = decide.read(verdict)
     return decide.permit(trail.decision, verdict, trail.call.id, target)

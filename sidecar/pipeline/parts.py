@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sidecar.pipeline.decisions import DecisionCache
 from sidecar.pipeline.flood import Flood
 from sidecar.pipeline.traffic import Traffic
 from sidecar.ports import (
@@ -36,6 +37,7 @@ class Parts:
     observer: Observer
     clock: Clock
     own_ports: frozenset[tuple[str, int]]  # where we listen: never a destination (A24)
+    decisions: DecisionCache = field(default_factory=DecisionCache)
     flood: Flood = field(default_factory=Flood)
     traffic: dict[str, Traffic] = field(default_factory=dict)
     in_flight: int = 0

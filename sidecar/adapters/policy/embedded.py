@@ -25,7 +25,7 @@ from typing import Final
 from sidecar.adapters.policy.files import PolicyFiles, revision_of, source_of
 from sidecar.adapters.policy.library import Facts, Library, Room, Status, library
 from sidecar.errors import Misconfigured, Unavailable
-from sidecar.model.decision import Verdict
+from sidecar.model.decision import Reads, Verdict
 from sidecar.ports import Observer
 
 WINDOW: Final = 1000  # evaluations of a revision that are looked back on
@@ -43,6 +43,7 @@ class _Policy:
         self.handle = loaded.handle
         self.facts = loaded.facts
         self.revision = revision_of(files)
+        self.reads = Reads(self.revision, loaded.facts.base, loaded.facts.builtins)
         self.reads_destination = any(
             path[0] == "input" and (len(path) == 1 or path[1] == "destination") for path in loaded.facts.base
         )
@@ -97,9 +98,15 @@ class EmbeddedEngine:
 
     @property
     def facts(self) -> Facts | None:
-        """What a decision cache must know of the active policy; None before the first load."""
+        """What OPA's analysis says of the active policy; None before the first load."""
         policy = self._policy
         return policy.facts if policy else None
+
+    @property
+    def reads(self) -> Reads | None:
+        """What a decision cache must know of the active policy (``ports.Analysed``)."""
+        policy = self._policy
+        return policy.reads if policy else None
 
     def load(self, files: PolicyFiles) -> str:
         """Compile, then swap, and return the revision; may be called from a thread.

@@ -1,0 +1,110 @@
+"""The decision cache, beside step 5: the answer to an input that differs from an earlier one in nothing the policy
+reads.
+
+It holds answers of one policy only. What the engine says it reads is looked at on every call: another policy, and all
+is forgotten before anything is found. A policy that changes while an answer is awaited changes nothing: an answer is
+kept only under the revision that gave it. Refusals to answer (errors, timeouts) are raised, so they never come here.
+The least recently used answer goes first, by count and by bytes. A repeated decision leaves the same evidence as any.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from sidecar.model.decision import Reads, Verdict
+from sidecar.rules.decision_keys import Key, why_not
+
+MOST_BYTES: Final = 16 << 20  # of keys and answers, with what Python adds to them
+LARGEST: Final = 1 << 15  # bytes of an input; larger ones hardly come twice
+_ENTRY: Final = 400  # bytes that an entry takes beside its key and its answer (measured)
+
+
+def _nothing() -> Reads | None:
+    return None
+
+
+class DecisionCache:
+    """``reads`` is the engine's (``ports.Analysed``); without one, or with no ``entries``, nothing is kept."""
+
+    __slots__ = ("_bytes", "_entries", "_key", "_known", "_most", "_reads", "hits", "misses", "passed", "reason")
+
+    def __init__(self, reads: Callable[[], Reads | None] = _nothing, entries: int = 0) -> None:
+        self._reads = reads
+        self._most = entries
+        self._known: Reads | None = None
+        self._key: Key | None = None
+        self._entries: OrderedDict[bytes, Verdict] = OrderedDict()
+        self._bytes = 0
+        self.hits = self.misses = self.passed = 0  # since they were last told; passed: not looked up at all
+        self.reason = self._refusal(None)  # why the active policy's decisions are not kept; None where they are
+
+    def find(self, document: bytes) -> Verdict | None:
+        """The answer to this input, if the active policy gave it before to one that is the same to it."""
+        reads = self._reads()
+        if reads is not self._known:
+            self._begin(reads)
+        key = self._key
+        if key is None or len(document) > LARGEST:
+            self.passed += 1
+            return None
+        wanted = key.of(document)
+        verdict = self._entries.get(wanted)
+        if verdict is None:
+            self.misses += 1
+            return None
+        self._entries.move_to_end(wanted)
+        self.hits += 1
+        return verdict
+
+    def keep(self, document: bytes, verdict: Verdict) -> None:
+        """Remember an answer, if the policy that gave it is still the active one."""
+        reads = self._reads()
+        if reads is not self._known:
+            self._begin(reads)
+        key = self._key
+        if key is None or reads is None or reads.revision != verdict.revision or len(document) > LARGEST:
+            return
+        wanted = key.of(document)
+        before = self._entries.pop(wanted, None)
+        if before is not None:
+            self._bytes -= _weight(wanted, before)
+        self._entries[wanted] = verdict
+        self._bytes += _weight(wanted, verdict)
+        while self._bytes > MOST_BYTES or len(self._entries) > self._most:
+            old, gone = self._entries.popitem(last=False)
+            self._bytes -= _weight(old, gone)
+
+    def resize(self, entries: int) -> None:
+        """Keep this many from now on; what is kept is forgotten."""
+        self._most = entries
+        self._begin(self._reads())
+
+    def tell(self) -> dict[str, int]:
+        """What was counted since the last time, and what is kept now."""
+        told = {
+            "hits": self.hits,
+            "misses": self.misses,
+            "passed": self.passed,
+            "entries": len(self._entries),
+            "bytes": self._bytes,
+        }
+        self.hits = self.misses = self.passed = 0
+        return told
+
+    def _begin(self, reads: Reads | None) -> None:
+        self._entries.clear()
+        self._bytes = 0
+        self.reason = self._refusal(reads)
+        self._key = Key(reads) if reads is not None and self.reason is None else None
+        self._known = reads
+
+    def _refusal(self, reads: Reads | None) -> str | None:
+        if not self._most:
+            return "The cache is switched off (policy.cache_entries is 0)."
+        return "The engine does not say what its policy reads." if reads is None else why_not(reads)
+
+
+def _weight(key: bytes, verdict: Verdict) -> int:
+    return _ENTRY + len(key) + len(verdict.answer or b"")
