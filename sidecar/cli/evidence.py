@@ -202,7 +202,8 @@ def _print_leaves(leaves: list[Leaf], output: str, *, header: bool) -> None:
         click.echo(_LINE.format("index", "time (UTC)", "kind", "principal", "what", "result"))
     for leaf in leaves:
         moment = datetime.fromtimestamp(leaf.time / 1e6, UTC)
-        what = "/".join(each for each in (leaf.plane, leaf.connector, leaf.operation) if each)
+        changed = (leaf.change.verb, leaf.change.kind, leaf.change.id) if leaf.change else ()
+        what = "/".join(each for each in (leaf.plane, leaf.connector, leaf.operation, *changed) if each)
         cells = (leaf.index, f"{moment:%Y-%m-%d %H:%M:%S}", leaf.kind, leaf.principal or "-", what, _result(leaf))
         click.echo(_LINE.format(*(_printable(str(each)) for each in cells)).rstrip())
 
@@ -216,7 +217,8 @@ def _result(leaf: Leaf) -> str:
     if leaf.code:
         return leaf.code
     status = "" if leaf.result is None or leaf.result.status is None else str(leaf.result.status)
-    follows = "" if leaf.intent is None else f"of {leaf.intent}"
+    first = leaf.change.of if leaf.change else leaf.intent
+    follows = "" if first is None else f"of {first}"
     return " ".join(each for each in (status, follows) if each)
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 LEAF_VERSION = 1
 LEAF_LIMIT = 65_535
 
-INTENT, OUTCOME, REFUSAL, CHUNK = "intent", "outcome", "refusal", "chunk"
+INTENT, OUTCOME, REFUSAL, CHUNK, CHANGE = "intent", "outcome", "refusal", "chunk", "change"
 
 
 class CredentialUse(Struct, frozen=True, omit_defaults=True):
@@ -49,6 +49,25 @@ class Attachment(Struct, frozen=True, omit_defaults=True):
     key: str
 
 
+class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an administrator changes in the registry: two records of kind ``change``, by the leaf's ``principal``.
+
+    The first is durable before the registry is written: it names the row, the verb and the digests of its document
+    ``before`` and ``after`` (HMAC-SHA-256, as of the sidecar's log that records it; absent where there is none). The
+    second, with the index of the first in ``of``, is durable before the change is acknowledged: with the ``version``
+    that was written, or with the leaf's ``code``: ``conflict`` (nothing was written), ``registry_unavailable``
+    (whether it was is not known; the registry shows it).
+    """
+
+    kind: str  # of the row: model.registry.KINDS
+    id: str
+    verb: str  # put | remove
+    version: int | None = None
+    before: str | None = None
+    after: str | None = None
+    of: int | None = None
+
+
 class Leaf(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One record. ``time`` and ``timings`` are microseconds (UTC epoch, durations)."""
 
@@ -81,6 +100,7 @@ class Leaf(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timings: dict[str, int] | None = None
     count: int | None = None  # how many messages a counted refusal stands for
     peer: str | None = None
+    change: Change | None = None  # of kind change, and only there
 
 
 class Receipt(Struct, frozen=True):

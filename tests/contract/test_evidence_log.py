@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.errors import Unavailable
+from sidecar.model.evidence import Change
 from sidecar.ports import EvidenceLog, EvidenceReader
 from tests.evidence import a_leaf, open_log
 from tests.fakes.evidence import MemoryEvidence
@@ -39,6 +41,17 @@ async def test_what_was_appended_is_read_back_with_its_place(log: Log) -> None:
     assert (leaf.origin, leaf.index, leaf.code) == (log.origin, receipt.index, "denied")
     assert leaf.reasons == ({"code": "x", "message": "ü\n"},)
     assert leaf.time > 0
+
+
+async def test_a_change_of_the_registry_is_a_record_like_any_other(log: Log) -> None:
+    change = Change(kind="switch", id="connector:crm", verb="put", before="aa", after="bb")
+    first = await log.append(a_leaf("change", principal="system:admin", change=change))
+    await log.append(a_leaf("change", principal="system:admin", change=replace(change, version=3, of=first.index)))
+    newest, older = (await log.recent("system:admin", 2, None))[0]
+    assert older.change == change
+    assert newest.change == Change(
+        kind="switch", id="connector:crm", verb="put", version=3, before="aa", after="bb", of=first.index
+    )
 
 
 async def test_there_is_no_record_outside_the_log(log: Log) -> None:

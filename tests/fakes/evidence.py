@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from sidecar.errors import Unavailable
 from sidecar.model.evidence import Leaf, Receipt
 
-KINDS = ("intent", "outcome", "refusal", "chunk")
+KINDS = ("intent", "outcome", "refusal", "chunk", "change")
 
 
 class MemoryEvidence:

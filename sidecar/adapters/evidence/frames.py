@@ -19,10 +19,17 @@ from typing import Final
 import google_crc32c
 import msgspec
 
-from sidecar.model.evidence import CHUNK, INTENT, OUTCOME, REFUSAL
+from sidecar.model.evidence import CHANGE, CHUNK, INTENT, OUTCOME, REFUSAL
 
-KIND_INTENT, KIND_OUTCOME, KIND_REFUSAL, KIND_CHUNK, KIND_ATTACHMENT, KIND_HEAD = range(1, 7)
-LEAF_KINDS: Final = {INTENT: KIND_INTENT, OUTCOME: KIND_OUTCOME, REFUSAL: KIND_REFUSAL, CHUNK: KIND_CHUNK}
+KIND_INTENT, KIND_OUTCOME, KIND_REFUSAL, KIND_CHUNK, KIND_ATTACHMENT, KIND_HEAD, KIND_CHANGE = range(1, 8)
+LEAF_KINDS: Final = {
+    INTENT: KIND_INTENT,
+    OUTCOME: KIND_OUTCOME,
+    REFUSAL: KIND_REFUSAL,
+    CHUNK: KIND_CHUNK,
+    CHANGE: KIND_CHANGE,
+}
+_LEAVES: Final = frozenset(LEAF_KINDS.values())
 
 DOCUMENT_LIMIT: Final = 32 << 20
 _PAYLOAD_LIMIT: Final = DOCUMENT_LIMIT + (1 << 20)
@@ -77,7 +84,7 @@ def frames(descriptor: int, offset: int, end: int, *, attachments: bool = True) 
         if len(buffer) < HEADER_BYTES:
             raise FrameBrokenError(offset, "a frame is cut off in its header")
         length, crc, kind, index = _HEADER.unpack_from(buffer, at)
-        if length > _PAYLOAD_LIMIT or not KIND_INTENT <= kind <= KIND_HEAD:
+        if length > _PAYLOAD_LIMIT or not KIND_INTENT <= kind <= KIND_CHANGE:
             raise FrameBrokenError(offset, "no frame begins")
         whole = HEADER_BYTES + length
         if kind == KIND_ATTACHMENT and not attachments:
@@ -104,7 +111,7 @@ def headers(descriptor: int, offset: int, end: int) -> Iterator[tuple[int, int, 
                 return
         length, _, kind, index = _HEADER.unpack_from(buffer, at)
         after = offset + HEADER_BYTES + length
-        if after > end or not KIND_INTENT <= kind <= KIND_HEAD:
+        if after > end or not KIND_INTENT <= kind <= KIND_CHANGE:
             return
         yield offset, kind, index, after
         offset = after
@@ -117,7 +124,7 @@ def find_frame(tail: bytes, expected: int) -> int | None:
     """
     highs = {index.to_bytes(8, "big")[:5] for index in (expected, expected + _INDEX_LEEWAY)}
     # an index below 2^24 above the expected one shares its five high bytes, or has them one greater
-    pattern = re.compile(b"(?=[\x01-\x06](?:" + b"|".join(re.escape(high) for high in highs) + b"))", re.DOTALL)
+    pattern = re.compile(b"(?=[\x01-\x07](?:" + b"|".join(re.escape(high) for high in highs) + b"))", re.DOTALL)
     for match in pattern.finditer(tail, 9):
         start = match.start() - 8
         if start + HEADER_BYTES > len(tail):
@@ -132,7 +139,7 @@ def find_frame(tail: bytes, expected: int) -> int | None:
 
 def is_leaf(kind: int) -> bool:
     """Whether frames of this kind are leaves of the tree."""
-    return KIND_INTENT <= kind <= KIND_CHUNK
+    return kind in _LEAVES
 
 
 def _read(descriptor: int, offset: int, end: int, size: int) -> bytes:

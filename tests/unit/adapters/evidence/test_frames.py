@@ -43,6 +43,18 @@ def test_the_layout_is_the_documented_one() -> None:
     assert HEADER_BYTES == 17
 
 
+def test_every_kind_of_leaf_has_a_number_of_its_own_that_never_changes() -> None:
+    """Logs outlive versions: a number that came to mean something else would make old records unreadable."""
+    assert frames.LEAF_KINDS == {"intent": 1, "outcome": 2, "refusal": 3, "chunk": 4, "change": 7}
+    assert [kind for kind in range(256) if frames.is_leaf(kind)] == [1, 2, 3, 4, 7]
+
+
+def test_a_whole_frame_of_any_kind_is_found_behind_a_broken_one(descriptor: int) -> None:
+    for kind in range(1, 8):
+        assert frames.find_frame(b"??" + frames.encode(kind, 5, b"leaf"), 5) == 2
+    assert frames.find_frame(b"??" + frames.encode(8, 5, b"leaf"), 5) is None
+
+
 def test_the_checksum_is_castagnoli() -> None:
     assert google_crc32c.value(b"123456789") == 0xE3069283  # the check value of CRC-32C
 
