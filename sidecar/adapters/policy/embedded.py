@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from sidecar.adapters.policy.files import PolicyFiles, revision_of, source_of
-from sidecar.adapters.policy.library import Facts, Library, Room, Status, library
+from sidecar.adapters.policy.files import PolicyFiles, digest_of, source_of
+from sidecar.adapters.policy.library import Facts, Library, Loaded, Room, Status, library
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.decision import Reads, Verdict
 from sidecar.ports import Observer
@@ -34,15 +34,14 @@ WORKERS: Final = 4
 QUICK_BYTES: Final = 1 << 15  # a larger input is not even read on the event loop
 
 
-class _Policy:
+class Policy:
     """A compiled policy and how punctual it has been. Released when nothing refers to it any more."""
 
-    def __init__(self, engine: Library, files: PolicyFiles) -> None:
-        loaded = engine.load(source_of(files))
+    def __init__(self, engine: Library, loaded: Loaded, revision: str) -> None:
         self.engine = engine
         self.handle = loaded.handle
         self.facts = loaded.facts
-        self.revision = revision_of(files)
+        self.revision = revision
         self.reads = Reads(self.revision, loaded.facts.base, loaded.facts.builtins)
         self.reads_destination = any(
             path[0] == "input" and (len(path) == 1 or path[1] == "destination") for path in loaded.facts.base
@@ -79,7 +78,7 @@ class EmbeddedEngine:
         self._quick_microseconds = max(1, int(self._quick * 1e6))
         self._budget = budget_seconds
         self._observer = observer
-        self._policy: _Policy | None = None
+        self._policy: Policy | None = None
         self._loading = threading.Lock()
         self._room = Room()  # the event loop's; worker threads bring their own
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="policy")
@@ -116,13 +115,18 @@ class EmbeddedEngine:
         """
         with self._loading:
             try:
-                policy = _Policy(library(), files)
+                policy = compiled(files)
             except (Misconfigured, Unavailable):
                 self._observer.observe("policy_load", {"outcome": "failed", "revision": self.revision})
                 raise
             self._policy = policy
         self._observer.observe("policy_load", {"outcome": "loaded", "revision": policy.revision})
         return policy.revision
+
+    def swap(self, policy: Policy) -> None:
+        """Let ``policy`` decide from the next evaluation on; those under way end with the one they began with."""
+        self._policy = policy
+        self._observer.observe("policy_load", {"outcome": "loaded", "revision": policy.revision})
 
     async def evaluate(self, document: bytes) -> Verdict:
         """Decide one input, by one revision, within the budget."""
@@ -165,7 +169,7 @@ class EmbeddedEngine:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     async def _evaluate_in_thread(
-        self, policy: _Policy, document: bytes, deadline: float, *, expired: bool = False
+        self, policy: Policy, document: bytes, deadline: float, *, expired: bool = False
     ) -> Verdict:
         def decide() -> tuple[int, bytes, float]:
             started = time.thread_time()
@@ -183,7 +187,7 @@ class EmbeddedEngine:
             self._observer.observe("policy_slow", {"revision": policy.revision})
         return self._verdict(policy, status, answer)
 
-    def _verdict(self, policy: _Policy, status: int, answer: bytes) -> Verdict:
+    def _verdict(self, policy: Policy, status: int, answer: bytes) -> Verdict:
         if status == Status.ANSWERED:
             return Verdict(policy.revision, answer)
         if status == Status.UNDEFINED:
@@ -193,11 +197,17 @@ class EmbeddedEngine:
             raise Unavailable("policy_unavailable", "The policy did not decide in time, so the call is denied.")
         raise self._failed(policy, answer)
 
-    def _failed(self, policy: _Policy, message: bytes) -> Unavailable:
+    def _failed(self, policy: Policy, message: bytes) -> Unavailable:
         # The message may quote the policy or the input: it is for the operator, not for the caller.
         text = message.decode(errors="replace")
         self._observer.observe("policy_error", {"revision": policy.revision, "message": text})
         return Unavailable("policy_unavailable", "The policy failed on this call, so the call is denied.")
+
+
+def compiled(files: PolicyFiles) -> Policy:
+    """The policy of a directory's files, ready to decide. Raises like ``EmbeddedEngine.load``."""
+    engine, source = library(), source_of(files)
+    return Policy(engine, engine.load(source), digest_of(source))
 
 
 def _no_policy() -> Unavailable:

@@ -90,7 +90,12 @@ def source_of(files: PolicyFiles) -> bytes:
 
 def revision_of(files: PolicyFiles) -> str:
     """``sha256:<hex>`` over the canonical content; the same files give the same revision everywhere."""
-    return "sha256:" + hashlib.sha256(source_of(files)).hexdigest()
+    return digest_of(source_of(files))
+
+
+def digest_of(source: bytes) -> str:
+    """``sha256:<hex>`` of what ``source_of`` gave."""
+    return "sha256:" + hashlib.sha256(source).hexdigest()
 
 
 def _read(directory: Path, with_library: bool) -> PolicyFiles:
