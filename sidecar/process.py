@@ -136,6 +136,7 @@ class Process:
             "tenant": self._loaded.config.tenant,
             "ready": self.readiness(),
             "policy_revision": self._built.engine.revision,
+            "decisions_not_cached": self._built.parts.decisions.why_not(),
             "evidence": {"origin": self._built.evidence.origin, "records": self._built.evidence.size},
             "configuration": str(self._loaded.path),
             "doors": self.ports,
@@ -191,6 +192,7 @@ class Process:
         parts = self._built.parts
         evidence = {"size": self._built.evidence.size, "writable": self._built.evidence.writable()}
         parts.observer.observe("evidence", evidence)
+        parts.observer.observe("decisions", parts.decisions.tell())
         parts.observer.observe("connections", {"door": "access", "open": self._server.connections})
         for name, traffic in parts.traffic.items():
             parts.observer.observe("breaker", {"connector": name, "state": traffic.breaker.state})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from sidecar import __version__
 from sidecar.adapters.callers.http import HttpCaller, HttpSettings
@@ -27,12 +27,14 @@ from sidecar.adapters.resolution import SystemResolver
 from sidecar.config.load import Loaded
 from sidecar.config.sections import Config
 from sidecar.errors import Misconfigured
+from sidecar.pipeline.decisions import DecisionCache
 from sidecar.pipeline.parts import Parts
 from sidecar.ports import CredentialSource
 from sidecar.rules.addresses import own_addresses, static_addresses
 from sidecar.rules.catalogue import compile_catalogue
 from sidecar.wire.client import Timeouts
 
+CACHED_DECISIONS: Final = 10_000
 Part = TypeVar("Part")
 
 
@@ -87,6 +89,7 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
     parts = Parts(
         catalogue=catalogue,
         engine=engine,
+        decisions=DecisionCache(lambda: engine.reads, CACHED_DECISIONS),
         credentials=sources,
         caller=caller,
         resolver=resolver,

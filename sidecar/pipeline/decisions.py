@@ -28,7 +28,7 @@ def _nothing() -> Reads | None:
 class DecisionCache:
     """``reads`` is the engine's (``ports.Analysed``); without one, or with no ``entries``, nothing is kept."""
 
-    __slots__ = ("_bytes", "_entries", "_key", "_known", "_most", "_reads", "hits", "misses", "passed", "reason")
+    __slots__ = ("_bytes", "_entries", "_key", "_known", "_most", "_reads", "_reason", "hits", "misses", "passed")
 
     def __init__(self, reads: Callable[[], Reads | None] = _nothing, entries: int = 0) -> None:
         self._reads = reads
@@ -38,7 +38,7 @@ class DecisionCache:
         self._entries: OrderedDict[bytes, Verdict] = OrderedDict()
         self._bytes = 0
         self.hits = self.misses = self.passed = 0  # since they were last told; passed: not looked up at all
-        self.reason = self._refusal(None)  # why the active policy's decisions are not kept; None where they are
+        self._reason = self._refusal(None)
 
     def find(self, document: bytes) -> Verdict | None:
         """The answer to this input, if the active policy gave it before to one that is the same to it."""
@@ -81,6 +81,13 @@ class DecisionCache:
         self._most = entries
         self._begin(self._reads())
 
+    def why_not(self) -> str | None:
+        """Why decisions of the active policy are not kept, as a sentence; None where they are."""
+        reads = self._reads()
+        if reads is not self._known:
+            self._begin(reads)
+        return self._reason
+
     def tell(self) -> dict[str, int]:
         """What was counted since the last time, and what is kept now."""
         told = {
@@ -96,8 +103,8 @@ class DecisionCache:
     def _begin(self, reads: Reads | None) -> None:
         self._entries.clear()
         self._bytes = 0
-        self.reason = self._refusal(reads)
-        self._key = Key(reads) if reads is not None and self.reason is None else None
+        self._reason = self._refusal(reads)
+        self._key = Key(reads) if reads is not None and self._reason is None else None
         self._known = reads
 
     def _refusal(self, reads: Reads | None) -> str | None:

@@ -43,7 +43,7 @@ CALL_FIELDS: Final = frozenset(
         *("code", "status", "policy_revision", "laps", "traceparent"),
     }
 )
-_COUNTED_ONLY: Final = frozenset({"evidence", "evidence_commit", "connections", "loop"})
+_COUNTED_ONLY: Final = frozenset({"evidence", "evidence_commit", "decisions", "connections", "loop"})
 _LEVELS: Final = {
     "call": "info",
     "failure": "error",

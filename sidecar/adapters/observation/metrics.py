@@ -11,6 +11,7 @@ reload        outcome (loaded, failed), of the configuration
 credential    outcome (resolved, or a reason code)
 breaker       connector, state (closed, open, half_open)
 connections   door, open
+decisions     hits, misses and passed (by the cache, not looked up) since the last time; entries and bytes now
 loop          lag_seconds
 failure       error (the name of an exception's class)
 ============= ==========================================================================================
@@ -83,6 +84,9 @@ class MetricsObserver(Collector):
         self._loads = Tally("sidecar_policy_loads", "Loads of the policy.", ("outcome",))
         self._reloads = Tally("sidecar_config_reload", "Reloads of the configuration.", ("outcome",))
         self._credentials = Tally("sidecar_credential_resolutions", "Credentials resolved.", ("outcome",))
+        self._cached = Tally("sidecar_decision_cache_lookups", "Decisions by where they came from.", ("outcome",))
+        self._cache_entries = Level("sidecar_decision_cache_entries", "Decisions that are kept.")
+        self._cache_bytes = Level("sidecar_decision_cache_bytes", "Memory of the decisions that are kept.")
         self._breaker = Level(
             "sidecar_breaker_state", "The circuit's state is the one that is 1.", ("connector", "state")
         )
@@ -100,6 +104,7 @@ class MetricsObserver(Collector):
             "policy_load": self._on_policy_load,
             "reload": lambda fields: self._reloads.add((fields["outcome"],)),
             "credential": lambda fields: self._credentials.add((fields["outcome"],)),
+            "decisions": self._on_decisions,
             "breaker": self._on_breaker,
             "connections": lambda fields: self._connections.set(fields["open"], (fields["door"],)),
             "loop": lambda fields: self._lag.add(fields["lag_seconds"], self._clock.monotonic()),
@@ -147,6 +152,12 @@ class MetricsObserver(Collector):
             self._revision = fields["revision"]
             self._loaded_at = self._clock.monotonic()
 
+    def _on_decisions(self, fields: dict[str, Any]) -> None:
+        for outcome, field in (("hit", "hits"), ("miss", "misses"), ("not_cached", "passed")):
+            self._cached.add((outcome,), fields[field])
+        self._cache_entries.set(fields["entries"])
+        self._cache_bytes.set(fields["bytes"])
+
     def _on_breaker(self, fields: dict[str, Any]) -> None:
         for state in _BREAKER_STATES:
             self._breaker.set(1.0 if state == fields["state"] else 0.0, (fields["connector"], state))
@@ -155,11 +166,13 @@ class MetricsObserver(Collector):
         """Every family, for one scrape."""
         for tally in (self._calls, self._records, self._loads, self._reloads, self._credentials):
             yield tally.family()
-        for tally in (self._failures, self._others, self._unobserved):
+        for tally in (self._cached, self._failures, self._others, self._unobserved):
             yield tally.family()
         for spread in (self._call, self._decision, self._upstream, self._wait, self._commit):
             yield spread.family()
-        for level in (self._size, self._writable, self._breaker, self._connections):
+        for level in (self._size, self._writable, self._cache_entries, self._cache_bytes):
+            yield level.family()
+        for level in (self._breaker, self._connections):
             yield level.family()
         yield GaugeMetricFamily(
             "sidecar_loop_lag_seconds", "Longest delay of the event loop in the last minute.", self._lag.longest()

@@ -98,17 +98,17 @@ def test_p13_what_cannot_be_cached_is_not_and_says_why(engine: Engine, known: Re
     cache = DecisionCache(lambda: engine.reads, 100)
     cache.keep(document(a=1), verdict())
     assert cache.find(document(a=1)) is None
-    assert word in str(cache.reason)
+    assert word in str(cache.why_not())
     assert cache.tell() == {"hits": 0, "misses": 0, "passed": 1, "entries": 0, "bytes": 0}
 
 
 def test_switched_off_it_keeps_nothing(engine: Engine) -> None:
     cache = DecisionCache(lambda: engine.reads)
-    assert "switched off" in str(cache.reason)
+    assert "switched off" in str(cache.why_not())
     cache.keep(document(a=1), verdict())
     assert cache.find(document(a=1)) is None
     cache.resize(1)
-    assert cache.reason is None
+    assert cache.why_not() is None
     cache.keep(document(a=1), verdict())
     assert cache.find(document(a=1)) == verdict()
     cache.resize(0)

@@ -31,6 +31,7 @@ def everything(metrics: MetricsObserver) -> None:
     metrics.observe("credential", {"outcome": "resolved"})
     metrics.observe("breaker", {"connector": "crm", "state": "half_open"})
     metrics.observe("connections", {"door": "access", "open": 7})
+    metrics.observe("decisions", {"hits": 5, "misses": 2, "passed": 0, "entries": 2, "bytes": 900})
     metrics.observe("loop", {"lag_seconds": 0.25})
     metrics.observe("failure", {"error": "KeyError"})
 
@@ -76,6 +77,11 @@ def test_every_event_has_its_numbers() -> None:
     assert value(metrics, "sidecar_breaker_state", connector="crm", state="half_open") == 1
     assert value(metrics, "sidecar_breaker_state", connector="crm", state="closed") == 0
     assert value(metrics, "sidecar_connections", door="access") == 7
+    assert value(metrics, "sidecar_decision_cache_lookups_total", outcome="hit") == 5
+    assert value(metrics, "sidecar_decision_cache_lookups_total", outcome="miss") == 2
+    assert value(metrics, "sidecar_decision_cache_lookups_total", outcome="not_cached") == 0
+    assert value(metrics, "sidecar_decision_cache_entries") == 2
+    assert value(metrics, "sidecar_decision_cache_bytes") == 900
     assert value(metrics, "sidecar_loop_lag_seconds") == 0.25
     assert value(metrics, "sidecar_failures_total", error="KeyError") == 1
     assert value(metrics, "sidecar_log_lines_dropped_total") == 4
