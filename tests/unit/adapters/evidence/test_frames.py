@@ -146,4 +146,4 @@ def test_a_frame_of_an_older_index_is_no_follower() -> None:
 
 
 def test_which_kinds_are_leaves() -> None:
-    assert [kind for kind in range(8) if frames.is_leaf(kind)] == [1, 2, 3, 4]
+    assert [kind for kind in range(9) if frames.is_leaf(kind)] == [1, 2, 3, 4, 7]
