@@ -39,8 +39,8 @@ type Terms struct {
 	Modules          map[string]string `json:"modules"` // the shipped rules
 	Keys             map[string]Key    `json:"keys"`
 	Scope            string            `json:"scope"`
-	Schema           json.RawMessage   `json:"schema"` // of every input
-	TestMilliseconds int64             `json:"test_milliseconds"`
+	Schema           json.RawMessage   `json:"schema"`            // of every input
+	TestMilliseconds int64             `json:"test_milliseconds"` // for all tests together; 0: they are not run
 }
 
 // About is what a bundle says of itself, once that may be believed.
