@@ -147,7 +147,7 @@ class Governed:
             "limits": {"principal": _WIDE},
             # What calls cost is measured, not deadlines: a machine that stalls for 100 ms must not spoil the run.
             "policy": {"budget_ms": 2000},
-            "doors": {"access": f"127.0.0.1:{self.port}", "metrics": f"127.0.0.1:{self.metrics}"},
+            "doors": {"access": f"127.0.0.1:{self.port}", "metrics": f"127.0.0.1:{self.metrics}", "admin": None},
         }
         if tls:
             connector["ca_file"] = "tls/ca.pem"

@@ -175,6 +175,7 @@ destinations:
 doors:
   access: "127.0.0.1:{self.access}"
   metrics: "127.0.0.1:{self.metrics}"
+  admin: null
 """
 
 

@@ -6,14 +6,17 @@ on a document that fits the schema, so types and forms are settled.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from sidecar.config.authority import base_url, host, host_port
 from sidecar.config.document import JsonPath
 from sidecar.config.faults import Faults, among, nearest
+from sidecar.config.guessable import is_guessable
+from sidecar.config.kinds import KINDS, capabilities, needed
 from sidecar.config.operations import check_operation, effect
-from sidecar.config.sections import Auth, Config
+from sidecar.config.sections import Auth, Config, ConnectorSection, DoorsSection
 from sidecar.config.shape import SHAPED_LIKE_ONE, looks_secret
 from sidecar.model.hosts import BaseUrl
 
@@ -54,6 +57,9 @@ def _principals(config: Config, faults: Faults) -> None:
         if not principal.keys:
             faults.warn("no_key", path, "the principal has no key, so it cannot call", key=True)
         for at, key in enumerate(principal.keys):
+            if is_guessable(key.id, key.sha256):
+                message = "this is the hash of an example key that anybody can guess; `sidecar keys new` makes one"
+                faults.error("default_key", (*path, "keys", at, "sha256"), message)
             for field, value, seen in (("id", key.id, ids), ("sha256", key.sha256, hashes)):
                 if value in seen:
                     message = f"the {field} of a key is unique; principal '{seen[value]}' has the same"
@@ -99,11 +105,30 @@ def _connectors(config: Config, faults: Faults) -> dict[str, BaseUrl]:
         if connector.auth is not None:
             _auth(name, connector.auth, base, faults)
             _binding(name, connector.auth, base, config, faults)
+        _capabilities(connector, path, faults)
         if not connector.operations:
             faults.warn("no_operation", path, "the connector has no operation, so it can do nothing", key=True)
         for key, operation in connector.operations.items():
             check_operation(operation, connector.auth, (*path, "operations", key), faults)
     return bases
+
+
+def _capabilities(connector: ConnectorSection, path: JsonPath, faults: Faults) -> None:
+    kind = KINDS[connector.kind]
+    for at, capability in enumerate(connector.capabilities or ()):
+        if capability not in kind.capabilities:
+            message = f"connectors of kind {connector.kind} cannot do that; they can: {_sorted(kind.capabilities)}"
+            faults.error("not_capable", (*path, "capabilities", at), message)
+    can = capabilities(connector.kind, connector.capabilities)
+    for key, operation in connector.operations.items():
+        missing = needed(effect(operation), operation.stream) - can
+        if missing:
+            message = f"the operation needs what the connector's capabilities leave out: {_sorted(missing)}"
+            faults.error("not_capable", (*path, "operations", key), message)
+
+
+def _sorted(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def _auth(name: str, auth: Auth, base: BaseUrl | None, faults: Faults) -> None:
@@ -147,7 +172,13 @@ def _same(text: str, base: BaseUrl) -> bool:
 
 def _planes(config: Config, faults: Faults) -> None:
     for name, source in config.sources.items():
-        _known(source.connector, config.connectors, "connector", ("sources", name, "connector"), faults)
+        served = config.connectors.get(source.connector)
+        if _known(source.connector, config.connectors, "connector", ("sources", name, "connector"), faults):
+            assert served is not None
+            serves = KINDS[served.kind].serves
+            if source.type not in serves:
+                message = f"a connector of kind {served.kind} serves sources of the types {_sorted(serves)}"
+                faults.error("not_capable", ("sources", name, "type"), message)
     for name, plane in config.planes.items():
         path: JsonPath = ("planes", name)
         if not _known(plane.source, config.sources, "source", (*path, "source"), faults):
@@ -155,7 +186,12 @@ def _planes(config: Config, faults: Faults) -> None:
         connector = config.connectors.get(config.sources[plane.source].connector)
         if connector is None:
             continue
+        can = capabilities(connector.kind, connector.capabilities)
         for action, operations in plane.actions.items():
+            missing = needed("read", False, action) - can
+            if missing:
+                message = f"the plane's connector leaves out the capabilities {_sorted(missing)}"
+                faults.error("not_capable", (*path, "actions", action), message)
             for at, operation in enumerate(operations):
                 where: JsonPath = (*path, "actions", action, at)
                 if not _known(operation, connector.operations, "operation of the plane's connector", where, faults):
@@ -194,8 +230,25 @@ def _doors(config: Config, faults: Faults) -> None:
     if access is not None and not ip_address(access[0]).is_loopback:
         message = "the access door is for the agent beside the sidecar: a loopback address, such as 127.0.0.1"
         faults.error("not_loopback", ("doors", "access"), message)
+    _admin_door(config.doors, [access, metrics], faults)
     if access is not None and access == metrics and access[1] != 0:  # two doors on 0 get a port each
         faults.error("overlap", ("doors", "metrics"), "the access door listens there")
+
+
+def _admin_door(doors: DoorsSection, others: list[tuple[str, int] | None], faults: Faults) -> None:
+    path: JsonPath = ("doors", "admin")
+    if doors.admin is None:
+        if doors.admin_tls is not None:
+            faults.error("unused", ("doors", "admin_tls"), "there is TLS for a door that is not opened", key=True)
+        return
+    admin = _listening(doors.admin, path, faults)
+    if admin is None:
+        return
+    if doors.admin_tls is None and not ip_address(admin[0]).is_loopback:
+        message = "keys would travel in the clear: a loopback address, such as 127.0.0.1, or set doors.admin_tls"
+        faults.error("not_loopback", path, message)
+    if admin[1] != 0 and admin in others:
+        faults.error("overlap", path, "another door listens there")
 
 
 def _listening(text: str, path: JsonPath, faults: Faults) -> tuple[str, int] | None:

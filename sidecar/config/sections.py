@@ -32,6 +32,8 @@ Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
 Port = Annotated[int, Meta(ge=1, le=65535, title="a port from 1 to 65535")]
 HostPort = Annotated[str, Meta(pattern=r"^[^\s/@]+:\d{1,5}$", title="host:port", description="host:port")]
 Action = Literal["query", "retrieve", "search", "list"]
+Capability = Literal["read", "write", "query", "stream", "batch", "transaction", "search", "vector_search"]
+SourceType = Literal["database", "document", "file", "vector", "api", "stream", "custom"]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", title="64 lower-case hexadecimal digits")]
 ReferenceText = Annotated[
     str,
@@ -188,6 +190,10 @@ class ConnectorSection(Section, frozen=True, kw_only=True):
     ca_file: Annotated[str | None, _about("PEM file of the authorities to trust instead of the system's")] = None
     auth: Annotated[Auth | None, _about("how calls are authenticated; without it no credential is sent")] = None
     labels: Annotated[Label, _about("facts that policy may read")] = {}
+    capabilities: Annotated[
+        tuple[Capability, ...] | None,
+        _about("what it may be used for; by default all its kind can (http: read write query stream search)"),
+    ] = None
     rate: Annotated[Rate, _about("calls to this connector by everybody together")] = Rate(
         requests=1000, per="second", burst=1000
     )
@@ -203,6 +209,7 @@ class SourceSection(Section, frozen=True, kw_only=True):
     """A data source: which connector serves it."""
 
     connector: Annotated[Name, _about("id of the connector that serves it")]
+    type: Annotated[SourceType, _about("what is behind it; connectors of kind http serve api and document")] = "api"
 
 
 class PlaneSection(Section, frozen=True, kw_only=True):
@@ -274,11 +281,29 @@ class StoreSection(Section, frozen=True, kw_only=True):
     allow_environment: Annotated[bool, _about("allow env:// references: development only")] = False
 
 
+class AdminTls(Section, frozen=True, kw_only=True):
+    """TLS 1.2 or newer at the administrators' door. With ``client_ca``, a certificate proves who asks, like a key.
+
+    A certificate names its principal by the URI ``spiffe://<domain>/principal/<id>``, by a DNS name that is the id,
+    or, where it has neither, by its common name.
+    """
+
+    certificate: Annotated[str, _about("PEM file of the door's certificate and its chain")]
+    key: Annotated[str, _about("PEM file of its private key, not readable by others")]
+    client_ca: Annotated[str | None, _about("PEM file of the authorities that sign administrators' certificates")] = (
+        None
+    )
+
+
 class DoorsSection(Section, frozen=True, kw_only=True):
-    """Where the sidecar listens. The access door must be on a loopback address."""
+    """Where the sidecar listens. The access door is on a loopback address; the admin door too, unless it has TLS."""
 
     access: Annotated[HostPort, _about("the agents' door; loopback only")] = "127.0.0.1:8080"
     metrics: Annotated[HostPort, _about("metrics and probes")] = "127.0.0.1:9464"
+    admin: Annotated[
+        HostPort | None, _about("the administrators' door; loopback unless it has TLS; null: the socket only")
+    ] = "127.0.0.1:8081"
+    admin_tls: Annotated[AdminTls | None, _about("TLS of the administrators' door")] = None
     admin_socket: Annotated[str, _about("Unix socket of the command line, mode 0600")] = "admin.sock"
 
 

@@ -176,7 +176,7 @@ async def turn_away(parts: Parts, call: Call, error: SidecarError) -> Outcome:
     trail = Trail(call, parts.catalogue.tenant, parts.clock.monotonic())
     try:
         if call.token is not None or error.code not in UNREADABLE:
-            trail.principal = identify(call, parts.catalogue)
+            trail.principal = identify(call, parts.catalogue, parts.clock.now())
             isolate(trail.principal, parts.catalogue)
     except Refused as stranger:
         error = stranger
@@ -184,7 +184,7 @@ async def turn_away(parts: Parts, call: Call, error: SidecarError) -> Outcome:
 
 
 async def _admit(parts: Parts, trail: Trail) -> Principal:
-    principal = identify(trail.call, parts.catalogue)
+    principal = identify(trail.call, parts.catalogue, parts.clock.now())
     trail.principal = principal
     isolate(principal, parts.catalogue)
     _check_in_flight(parts)

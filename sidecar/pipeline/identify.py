@@ -16,10 +16,11 @@ _SECRET_CHARACTERS = 43  # 32 bytes in base64url without padding
 _NOBODY = "0" * 64
 
 
-def identify(call: Call, catalogue: Catalogue) -> Principal:
+def identify(call: Call, catalogue: Catalogue, now: int = 0) -> Principal:
     """The principal whose API key the call shows. Raises ``Refused("unauthenticated")``.
 
-    A key is ``scp_<id>_<secret>``; the SHA-256 of the whole string is compared in constant time.
+    A key is ``scp_<id>_<secret>``; the SHA-256 of the whole string is compared in constant time. ``now``, in
+    microseconds since the epoch, is held against the key's end.
     """
     if call.principal is not None:
         return call.principal
@@ -30,6 +31,8 @@ def identify(call: Call, catalogue: Catalogue) -> Principal:
     shown = hashlib.sha256(plain).hexdigest()
     if not hmac.compare_digest(shown, key.sha256 if key else _NOBODY) or key is None:
         raise Refused("unauthenticated", "The API key is not known here. Ask the tenant's admin for one.")
+    if key.expires is not None and now >= key.expires:
+        raise Refused("unauthenticated", "The API key has expired. Ask the tenant's admin for a new one.")
     return key.principal
 
 
@@ -40,8 +43,13 @@ def _key_id(plain: bytes) -> str:
 
 
 def isolate(principal: Principal, catalogue: Catalogue) -> None:
-    """Raises ``Refused("tenant_mismatch")`` unless the principal is of the tenant this sidecar serves (INV-4)."""
+    """Raises ``Refused("tenant_mismatch")`` unless the principal is of the tenant this sidecar serves (INV-4), and
+    ``Refused("tenant_suspended")`` for everybody while that tenant is suspended."""
     if principal.tenant != catalogue.tenant:
         raise Refused(
             "tenant_mismatch", "The caller belongs to another tenant than this sidecar serves. Use that tenant's own."
+        )
+    if catalogue.standing.suspended:
+        raise Refused(
+            "tenant_suspended", "The tenant is suspended; nothing is served until an operator activates it."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from sidecar.config.kinds import NAMED_CAPABILITIES, needed
 from sidecar.errors import Reason, Refused
 from sidecar.model.call import Call
 from sidecar.rules.catalogue import Catalogue, Connector, Operation, Plane
@@ -45,15 +46,37 @@ def select(call: Call, catalogue: Catalogue) -> Target:
         name = offered[0]
     elif name not in offered:
         raise _unknown_operation(name, f"the action {call.action!r} of the plane {plane.id!r}")
-    return Target(plane, connector, connector.operations[name])
+    return _capable(Target(plane, connector, connector.operations[name]), call.action)
 
 
 def find_plane(name: str, catalogue: Catalogue) -> Plane:
-    """The plane of that id. Raises ``Refused("unknown_plane")``."""
+    """The plane of that id. Raises ``Refused("unknown_plane")``, and ``Refused("inactive")`` where an admin took it,
+    its source or its connector out of service."""
     plane = catalogue.planes.get(name)
     if plane is None:
         raise Refused("unknown_plane", "No plane of that id is configured. GET /v1/planes lists them.")
+    _in_service(catalogue, ("plane", plane.id), ("source", plane.source), ("connector", plane.connector))
     return plane
+
+
+def _in_service(catalogue: Catalogue, *parts: tuple[str, str]) -> None:
+    inactive = catalogue.standing.inactive
+    if inactive:
+        for part in parts:
+            if part in inactive:
+                raise Refused("inactive", f"The {part[0]} {part[1]!r} is out of service. Ask the tenant's admin.")
+
+
+def _capable(target: Target, action: str | None = None) -> Target:
+    operation, connector = target.operation, target.connector
+    if operation.effect in connector.capabilities and not operation.stream and action not in NAMED_CAPABILITIES:
+        return target
+    missing = needed(operation.effect, operation.stream, action) - connector.capabilities
+    if missing:
+        raise Refused(
+            "not_capable", f"The connector {connector.id!r} has no capability {_listed(missing)}, which this needs."
+        )
+    return target
 
 
 def _direct(call: Call, catalogue: Catalogue) -> Target:
@@ -63,7 +86,8 @@ def _direct(call: Call, catalogue: Catalogue) -> Target:
     operation = connector.operations.get(call.operation or "")
     if operation is None:
         raise _unknown_operation(call.operation, f"the connector {connector.id!r}")
-    return Target(None, connector, operation)
+    _in_service(catalogue, ("connector", connector.id))
+    return _capable(Target(None, connector, operation))
 
 
 def _unknown_operation(name: str | None, place: str) -> Refused:

@@ -12,6 +12,7 @@ import jsonschema_rs
 from msgspec import Struct
 
 from sidecar.config.authority import base_url, host_port
+from sidecar.config.kinds import capabilities
 from sidecar.config.operations import effect
 from sidecar.config.sections import Auth, Config, ConnectorSection, LimitsSection, OperationSection, Rate
 from sidecar.model.credential import Binding
@@ -59,6 +60,7 @@ class Connector(Struct, frozen=True, kw_only=True):
     binding: Binding | None
     section: ConnectorSection
     operations: Mapping[str, Operation]
+    capabilities: frozenset[str]
 
 
 class Plane(Struct, frozen=True, kw_only=True):
@@ -72,10 +74,25 @@ class Plane(Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(Struct, frozen=True):
-    """Whose key it is, and the SHA-256 (hex) of the whole key."""
+    """Whose key it is, the SHA-256 (hex) of the whole key, and when it ends (microseconds since the epoch)."""
 
     principal: Principal
     sha256: str
+    expires: int | None = None
+
+
+class Standing(Struct, frozen=True):
+    """What an admin decided beside the configuration.
+
+    ``inactive`` names planes, sources and connectors that are out of service, as (noun, id).
+    """
+
+    suspended: bool = False
+    inactive: frozenset[tuple[str, str]] = frozenset()
+    expires: Mapping[str, int] = {}  # of keys, by id
+
+
+IN_FORCE: Final = Standing()
 
 
 class Catalogue(Struct, frozen=True, kw_only=True):
@@ -83,10 +100,12 @@ class Catalogue(Struct, frozen=True, kw_only=True):
 
     tenant: str
     keys: Mapping[str, ApiKey]
+    principals: Mapping[str, Principal]
     connectors: Mapping[str, Connector]
     planes: Mapping[str, Plane]
     grants: Mapping[tuple[str, int], Grant]
     limits: LimitsSection
+    standing: Standing = IN_FORCE
 
 
 def per_second(rate: Rate) -> float:
@@ -94,8 +113,9 @@ def per_second(rate: Rate) -> float:
     return rate.requests / _PER_SECONDS[rate.per]
 
 
-def compile_catalogue(config: Config) -> Catalogue:
+def compile_catalogue(config: Config, standing: Standing = IN_FORCE) -> Catalogue:
     """Compile a checked configuration; ``config`` has passed every cross-check, so nothing here explains errors."""
+    principals = _principals(config)
     bindings = {
         name: Binding(
             id=name,
@@ -108,7 +128,12 @@ def compile_catalogue(config: Config) -> Catalogue:
     }
     return Catalogue(
         tenant=config.tenant,
-        keys=_keys(config),
+        keys={
+            key.id: ApiKey(principals[name], key.sha256, standing.expires.get(key.id))
+            for name, section in config.principals.items()
+            for key in section.keys
+        },
+        principals=principals,
         connectors={name: _connector(name, section, bindings) for name, section in config.connectors.items()},
         planes={
             name: Plane(
@@ -122,21 +147,21 @@ def compile_catalogue(config: Config) -> Catalogue:
         },
         grants=compile_grants(config.destinations),
         limits=config.limits,
+        standing=standing,
     )
 
 
-def _keys(config: Config) -> dict[str, ApiKey]:
-    keys: dict[str, ApiKey] = {}
-    for name, section in config.principals.items():
-        principal = Principal(
+def _principals(config: Config) -> dict[str, Principal]:
+    return {
+        name: Principal(
             id=name,
             kind=section.kind,
             tenant=section.tenant or config.tenant,
             roles=section.roles,
             labels=section.labels,
         )
-        keys |= {key.id: ApiKey(principal, key.sha256) for key in section.keys}
-    return keys
+        for name, section in config.principals.items()
+    }
 
 
 def _connector(name: str, section: ConnectorSection, bindings: dict[str, Binding]) -> Connector:
@@ -151,6 +176,7 @@ def _connector(name: str, section: ConnectorSection, bindings: dict[str, Binding
         auth=section.auth,
         binding=bindings[section.auth.credential] if section.auth else None,
         section=section,
+        capabilities=capabilities(section.kind, section.capabilities),
         operations={
             key: _operation(key, operation, base.path_prefix) for key, operation in section.operations.items()
         },

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 import yaml
 
 from sidecar.errors import CODES, UpstreamFailure
 from sidecar.listeners.access import AccessDoor
+from sidecar.rules.catalogue import Standing
 from tests.fakes.answers import answered
 from tests.fakes.parts import Stage, allowing, changed, denying, key_of, raising, set_stage
 from tests.fakes.requests import asking, document, header
@@ -73,6 +75,10 @@ def full(stage: Stage) -> None:
     stage.parts.traffic.setdefault("crm", _traffic()).in_flight = 128
 
 
+def stand(stage: Stage, standing: Standing) -> None:
+    stage.parts.catalogue = msgspec.structs.replace(stage.parts.catalogue, standing=standing)
+
+
 TWO_KEYS = ((b"authorization", b"Bearer a"), (b"authorization", b"Bearer b"))
 BUSY = {"principal:alice": 3.0}
 METADATA = {"api.example": ("169.254.169.254",)}
@@ -90,6 +96,9 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "unknown_connector": lambda: Scenario(set_stage(), target="/v1/connectors/nothing/operations/get"),
     "unknown_operation": lambda: Scenario(set_stage(), target="/v1/connectors/crm/operations/nothing"),
     "unknown_evidence": lambda: Scenario(set_stage(), "GET", "/v1/evidence/acme-00000000/0", None),
+    "tenant_suspended": lambda: prepared(lambda stage: stand(stage, Standing(suspended=True))),
+    "inactive": lambda: prepared(lambda stage: stand(stage, Standing(inactive=frozenset({("connector", "crm")})))),
+    "not_capable": lambda: Scenario(set_stage(changed("connectors.crm.capabilities", ["write"]))),
     "unsupported_action": lambda: access("list"),
     "invalid_payload": lambda: Scenario(set_stage(), body={"parameters": {"id": "7", "page": 0}}),
     "rate_limited": lambda: prepared(lambda stage: stage.counter.waits.update(BUSY)),

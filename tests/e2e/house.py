@@ -125,7 +125,7 @@ def configuration(upstream: int, keys: Mapping[str, NewKey]) -> Document:
             }
         },
         "destinations": {"up": {"name": "127.0.0.1", "port": upstream, "networks": ["127.0.0.0/8"]}},
-        "doors": {"access": "127.0.0.1:0", "metrics": "127.0.0.1:0"},
+        "doors": {"access": "127.0.0.1:0", "metrics": "127.0.0.1:0", "admin": "127.0.0.1:0"},
     }
 
 

@@ -12,7 +12,7 @@ from sidecar.errors import CODES, Misconfigured, Reason, Refused, SidecarError, 
 def test_every_code_is_a_stable_word_with_an_error_status_and_a_title() -> None:
     for code, (status, title) in CODES.items():
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", code)
-        assert status in {400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 502, 503, 505}
+        assert status in {400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 428, 429, 431, 500, 502, 503, 505}
         assert title[0].isupper() and not title.endswith(".")
 
 

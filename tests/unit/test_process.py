@@ -47,7 +47,7 @@ class Home:
                 }
             },
             "destinations": {"up": {"name": "127.0.0.1", "port": port, "networks": ["127.0.0.0/8"]}},
-            "doors": {"access": "127.0.0.1:0", "metrics": "127.0.0.1:0"},
+            "doors": {"access": "127.0.0.1:0", "metrics": "127.0.0.1:0", "admin": "127.0.0.1:0"},
             "evidence": {"reserve_bytes": 1 << 16},
         }
         (folder / "policy").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -168,3 +169,47 @@ def test_inv_5_a_secret_in_the_wrong_place_is_named_and_not_repeated(path: str) 
     faults = found(changed(path, TOKEN.lower()))
     assert ("raw_secret", path) in codes(faults)
     assert not [fault for fault in faults.errors if TOKEN.lower() in fault.message + fault.path]
+
+
+def test_p11_a_key_that_anybody_can_guess_is_refused() -> None:
+    guessed = hashlib.sha256(b"scp_k1_" + b"A" * 43).hexdigest()
+    document = changed("principals.reader.keys.0.sha256", guessed)
+    assert codes(found(document)) == [("default_key", "principals.reader.keys[0].sha256")]
+
+
+def test_capabilities_are_the_kinds_own() -> None:
+    document = changed("connectors.crm.capabilities", ["read", "write", "query", "vector_search"])
+    assert codes(found(document)) == [("not_capable", "connectors.crm.capabilities[3]")]
+
+
+def test_an_operation_outside_the_capabilities_is_refused() -> None:
+    document = changed("connectors.crm.capabilities", ["read"])
+    assert codes(found(document)) == [
+        ("not_capable", "connectors.crm.operations.create"),
+        ("not_capable", "planes.customers.actions.query"),
+    ]
+    assert codes(found(changed("connectors.crm.capabilities", ["read", "write", "query"]))) == []
+
+
+def test_a_source_is_of_a_type_that_its_connector_serves() -> None:
+    assert codes(found(changed("sources.customers.type", "document"))) == []
+    assert codes(found(changed("sources.customers.type", "database"))) == [("not_capable", "sources.customers.type")]
+
+
+@pytest.mark.parametrize(
+    ("doors", "expected"),
+    [
+        ({"admin": "0.0.0.0:8081"}, [("not_loopback", "doors.admin")]),
+        ({"admin": "0.0.0.0:8081", "admin_tls": {"certificate": "c", "key": "k"}}, []),
+        ({"admin": "[::1]:8081"}, []),
+        ({"admin": None}, []),
+        ({"admin": None, "admin_tls": {"certificate": "c", "key": "k"}}, [("unused", "doors.admin_tls")]),
+        ({"admin": "127.0.0.1:8080"}, [("overlap", "doors.admin")]),
+        ({"admin": "127.0.0.1:9464"}, [("overlap", "doors.admin")]),
+        ({"admin": "localhost:8081"}, [("wrong_value", "doors.admin")]),
+    ],
+)
+def test_p10_keys_of_administrators_do_not_travel_in_the_clear(
+    doors: dict[str, object], expected: list[tuple[str, str]]
+) -> None:
+    assert codes(found(changed("doors", doors))) == expected

@@ -11,7 +11,7 @@ from sidecar.model.call import Call
 from sidecar.model.principal import Principal
 from sidecar.model.secret import Secret
 from sidecar.pipeline.identify import identify, isolate
-from sidecar.rules.catalogue import compile_catalogue
+from sidecar.rules.catalogue import Standing, compile_catalogue
 from tests.fakes.parts import CONFIG, key_of
 
 CATALOGUE = compile_catalogue(msgspec.convert(CONFIG, Config))
@@ -79,3 +79,22 @@ def test_inv_4_another_tenants_principal_is_refused(tenant: str) -> None:
 
 def test_inv_4_ones_own_tenant_goes_on() -> None:
     isolate(Principal(id="x", kind="agent", tenant="acme"), CATALOGUE)
+
+
+def test_a_key_ends_at_its_moment() -> None:
+    catalogue = compile_catalogue(msgspec.convert(CONFIG, Config), Standing(expires={"key_alice": 1000}))
+    assert identify(showing(key_of("alice")), catalogue, 999).id == "alice"
+    assert identify(showing(key_of("bob")), catalogue, 1 << 60).id == "bob"
+    with pytest.raises(Refused, match="expired") as refused:
+        identify(showing(key_of("alice")), catalogue, 1000)
+    assert refused.value.code == "unauthenticated"
+
+
+def test_a_suspended_tenant_is_denied_everywhere() -> None:
+    catalogue = compile_catalogue(msgspec.convert(CONFIG, Config), Standing(suspended=True))
+    with pytest.raises(Refused) as refused:
+        isolate(Principal(id="x", kind="agent", tenant="acme"), catalogue)
+    assert refused.value.code == "tenant_suspended"
+    with pytest.raises(Refused) as refused:
+        isolate(Principal(id="x", kind="agent", tenant="umbrella"), catalogue)
+    assert refused.value.code == "tenant_mismatch"

@@ -11,8 +11,8 @@ from sidecar.config.sections import Config
 from sidecar.errors import Refused
 from sidecar.model.call import Call
 from sidecar.pipeline.select import LONGEST_VIOLATION, MOST_VIOLATIONS, find_plane, select, validate
-from sidecar.rules.catalogue import Operation, compile_catalogue
-from tests.fakes.parts import CONFIG
+from sidecar.rules.catalogue import Operation, Standing, compile_catalogue
+from tests.fakes.parts import CONFIG, changed
 
 CATALOGUE = compile_catalogue(msgspec.convert(CONFIG, Config))
 
@@ -113,3 +113,45 @@ def test_a_violation_neither_quotes_the_payload_nor_grows_with_it() -> None:
 
 def test_a_value_without_a_safe_form_is_refused_although_the_schema_takes_it() -> None:
     assert refusal({"id": "../admin"}).reasons[0].code == "unsafe_parameter"
+
+
+@pytest.mark.parametrize("part", [("plane", "knowledge"), ("source", "crm"), ("connector", "crm")])
+def test_what_an_admin_took_out_of_service_is_refused(part: tuple[str, str]) -> None:
+    standing = Standing(inactive=frozenset({part}))
+    catalogue = compile_catalogue(msgspec.convert(CONFIG, Config), standing)
+    for call in (asking(plane="knowledge", action="query"), asking(connector="crm", operation="get")):
+        if call.connector and part[0] != "connector":
+            select(call, catalogue)
+            continue
+        with pytest.raises(Refused) as refused:
+            select(call, catalogue)
+        assert refused.value.code == "inactive"
+    select(asking(connector="open", operation="get"), catalogue)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "call", "code"),
+    [
+        (["read"], asking(connector="crm", operation="get"), None),
+        (["read"], asking(connector="crm", operation="add"), "not_capable"),
+        (["write"], asking(connector="crm", operation="get"), "not_capable"),
+        (["read"], asking(connector="crm", operation="watch"), "not_capable"),
+        (["read", "stream"], asking(connector="crm", operation="watch"), None),
+        (["read"], asking(plane="knowledge", action="retrieve"), None),
+        (["read"], asking(plane="knowledge", action="query"), "not_capable"),
+        (["read", "query"], asking(plane="knowledge", action="query"), None),
+        (["read", "query"], asking(plane="knowledge", action="search", operation="get"), "not_capable"),
+        ([], asking(connector="crm", operation="get"), "not_capable"),
+    ],
+)
+def test_an_operation_outside_the_capabilities_is_refused(
+    capabilities: list[str], call: Call, code: str | None
+) -> None:
+    document = changed("connectors.crm.capabilities", capabilities)
+    catalogue = compile_catalogue(msgspec.convert(document, Config))
+    if code is None:
+        select(call, catalogue)
+        return
+    with pytest.raises(Refused) as refused:
+        select(call, catalogue)
+    assert refused.value.code == code
