@@ -21,6 +21,8 @@ from sidecar.adapters.evidence.reader import Reader
 from sidecar.adapters.evidence.verify import Report, verify_log
 from sidecar.errors import Misconfigured, Unavailable
 from tests.evidence import append_calls, open_log, until, write_calls
+from tests.faults import disks
+from tests.faults.disks import fill, run
 
 _EXT4_SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = struct.pack("I", 2)
@@ -105,10 +107,6 @@ def running(directory: Path, under: list[str] | None = None) -> Iterator[Child]:
         child.kill()
 
 
-def run(*command: str | Path) -> None:
-    subprocess.run([str(each) for each in command], check=True, capture_output=True, timeout=WAIT)
-
-
 def assert_nothing_lost(directory: Path, child: Child) -> Report:
     reader = Reader.open(directory)
     found = {leaf.index: leaf.call_id for leaf in reader.range(0, reader.size())}
@@ -123,9 +121,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of four megabytes."""
     mount = tmp_path / "small"
     mount.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount)
-    yield mount
-    run("umount", "-l", mount)
+    with disks.in_memory(mount, 4):
+        yield mount
 
 
 @pytest.fixture
@@ -133,25 +130,8 @@ def ext4(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     """A journalled file system on a loop device: where it is mounted, and its image."""
     image, mount = tmp_path / "image", tmp_path / "ext4"
     mount.mkdir()
-    with image.open("wb") as file:
-        file.truncate(32 << 20)
-    run("mkfs.ext4", "-q", "-m", "0", image)
-    run("mount", "-o", "loop", image, mount)
-    yield mount, image
-    run("umount", "-l", mount)
-
-
-def fill(mount: Path) -> Path:
-    """Take all the room there is."""
-    filler = mount / "filler"
-    with filler.open("wb", buffering=0) as file:
-        block = 1 << 20
-        while block:
-            try:
-                file.write(bytes(block))
-            except OSError:
-                block //= 2
-    return filler
+    with disks.journalled(mount, image):
+        yield mount, image
 
 
 def check_full_and_back(mount: Path) -> None:
@@ -183,7 +163,7 @@ async def test_a_start_on_a_full_disk_waits_for_room(small: Path) -> None:
     directory = small / "evidence"
     await write_calls(directory, 2)
     (directory / "reserve").unlink()
-    filler = fill(small)
+    filler = fill(small, leave=0)
     log = open_log(directory)
     await log.start()
     assert not log.writable()

@@ -13,6 +13,8 @@ import pytest
 
 from tests.e2e.far import Far, Held
 from tests.e2e.house import AGENT, WAIT, Answer, House, comes_true
+from tests.faults import disks
+from tests.faults.disks import fill, run
 
 CALLS = 10
 # A loop that waits for the disk lags by the injected half second or more; here other tests run beside.
@@ -20,21 +22,16 @@ LAG = 0.25
 WATCHDOG = 2.0  # seconds, after which a sync counts as hung
 
 
-def run(*command: str | Path) -> None:
-    subprocess.run([str(each) for each in command], check=True, capture_output=True, timeout=WAIT)
-
-
 @pytest.fixture
 def disk(house: House) -> Iterator[Path]:
     """Where the evidence is kept: a file system of eight megabytes."""
     mount = house.folder / "evidence"
     mount.mkdir(mode=0o700)
-    run("mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", mount)
     house.config["evidence"] = {"reserve_bytes": 1 << 20}
     house.write_config()
-    yield mount
-    house.kill()
-    run("umount", "-l", mount)
+    with disks.in_memory(mount, 8):
+        yield mount
+        house.kill()
 
 
 @pytest.fixture
@@ -42,28 +39,11 @@ def journalled(house: House, tmp_path: Path) -> Iterator[Path]:
     """The same on a journalled file system, on a loop device."""
     image, mount = tmp_path / "image", house.folder / "evidence"
     mount.mkdir(mode=0o700)
-    with image.open("wb") as file:
-        file.truncate(32 << 20)
-    run("mkfs.ext4", "-q", "-m", "0", image)
-    run("mount", "-o", "loop", image, mount)
-    (mount / "lost+found").rmdir()
-    mount.chmod(0o700)
-    yield mount
-    house.kill()
-    run("umount", "-l", mount)
-
-
-def fill(folder: Path) -> Path:
-    """Take all the room there is."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        block = 1 << 20
-        while block:
-            try:
-                file.write(bytes(block))
-            except OSError:
-                block //= 2
-    return filler
+    with disks.journalled(mount, image):
+        (mount / "lost+found").rmdir()
+        mount.chmod(0o700)
+        yield mount
+        house.kill()
 
 
 def check_unrecorded(refused: Answer) -> None:
