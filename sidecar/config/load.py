@@ -113,6 +113,28 @@ def _examine(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str
     return Examined(Loaded(config, warnings, path, directory, watched, seen), (), warnings)
 
 
+def entry(section: str, name: str, document: Any, faults: Faults) -> Config | None:
+    """One entry of a map of the file, such as a connector, read by itself: what it says is checked as the file is,
+    but not whether it fits together with the rest (``cross.check``). None exactly when an error was added.
+    """
+    value = {"tenant": "entry", section: {name: document}}
+    before = len(faults.errors)
+    fits = _validator().is_valid(value)
+    if not fits:
+        from sidecar.config.explain import explain  # noqa: PLC0415  # as in _config
+
+        explain(value, _schema(), faults)
+    for path, is_key in _raw_secrets(value, ()):
+        faults.error("raw_secret", path, SHAPED_LIKE_ONE, key=is_key)
+    if not fits or len(faults.errors) != before:
+        return None
+    try:
+        return msgspec.convert(value, Config)
+    except msgspec.ValidationError:
+        faults.error("wrong_value", (section, name), "it fits the schema and still cannot be read")
+        return None
+
+
 def fingerprint(paths: Iterable[Path]) -> str:
     """A short text that changes when a file's bytes do, behind a swapped symbolic link too, or when it comes or goes.
 

@@ -45,7 +45,7 @@ REVISION: Final = "sha256:" + "0" * 64
 
 def key_of(name: str) -> str:
     """The API key of a principal of ``CONFIG``; its id is ``key_<name>``."""
-    return f"scp_key_{name}_" + (name[0] * 43)
+    return f"scp_key_{name}_" + (name * 43)[:43]
 
 
 def _keys(name: str) -> list[dict[str, str]]:
