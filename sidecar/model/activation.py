@@ -16,9 +16,10 @@ BY_SOURCE: Final = "source"
 class Activation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of a policy's history. ``time`` is microseconds (UTC epoch); ``number`` counts from 1.
 
-    ``revision`` is the content's ``sha256:<hex>``, None where the content could not be read; ``name`` and
-    ``sequence`` are the bundle's own (its manifest's ``revision`` and ``metadata.sequence``). ``code`` and ``errors``
-    say why it was refused, ``file:line: message``.
+    ``revision`` is what decisions carry, ``sha256:<hex>`` over all that decides, None where it could not be read.
+    ``bundle`` is the digest of the bundle alone, which stays the same when the rules beside it are upgraded; ``name``
+    and ``sequence`` are the bundle's own (its manifest's ``revision`` and ``metadata.sequence``). ``code`` and
+    ``errors`` say why it was refused, ``file:line: message``.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Activation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     by: str
     reason: str = ""  # why, in the words of who asked
     revision: str | None = None
+    bundle: str | None = None
     name: str = ""
     sequence: int | None = None
     key: str = ""  # id of the key that signed it

@@ -84,8 +84,8 @@ class History:
             )
         line = msgspec.json.encode(entry) + b"\n"
         try:
-            if archive is not None and entry.revision is not None:
-                self._keep(entry.revision, archive)
+            if archive is not None and entry.bundle is not None:
+                self._keep(entry.bundle, archive)
             self._write(line)
         except OSError as error:
             self._restore()
@@ -95,21 +95,21 @@ class History:
         self.standing = self.standing.after(entry)
         self._prune()
 
-    def archive(self, revision: str) -> bytes:
-        """The bundle kept of an activation. Raises ``Misconfigured`` where it is not kept."""
+    def archive(self, bundle: str) -> bytes:
+        """A kept bundle by its digest. Raises ``Misconfigured`` where it is not kept."""
         try:
-            return self._path(revision).read_bytes()
+            return self._path(bundle).read_bytes()
         except OSError:
-            message = f"the bundle {revision} is not kept; the last {KEPT} are"
+            message = f"the bundle {bundle} is not kept; the last {KEPT} are"
             raise Misconfigured(message, [Reason("not_kept", message)]) from None
 
     def kept(self) -> list[Activation]:
         """The last activation of each bundle that is kept, newest first."""
         found: dict[str, Activation] = {}
         for entry in reversed(self.entries):
-            if entry.outcome == ACTIVATED and entry.revision is not None and entry.revision not in found:
-                found[entry.revision] = entry
-        return [entry for revision, entry in found.items() if self._path(revision).is_file()]
+            if entry.outcome == ACTIVATED and entry.bundle is not None and entry.bundle not in found:
+                found[entry.bundle] = entry
+        return [entry for bundle, entry in found.items() if self._path(bundle).is_file()]
 
     def _write(self, line: bytes) -> None:
         if os.write(self._descriptor, line) != len(line):
@@ -124,14 +124,14 @@ class History:
         except OSError:
             self._sound = False
 
-    def _path(self, revision: str) -> Path:
-        found = _DIGEST.fullmatch(revision)
+    def _path(self, bundle: str) -> Path:
+        found = _DIGEST.fullmatch(bundle)
         if found is None:
-            raise Misconfigured("a revision is sha256: and 64 hexadecimal digits")
+            raise Misconfigured("a bundle's digest is sha256: and 64 hexadecimal digits")
         return self._directory / _FOLDER / f"{found[1]}.tar"
 
-    def _keep(self, revision: str, archive: bytes) -> None:
-        path = self._path(revision)
+    def _keep(self, bundle: str, archive: bytes) -> None:
+        path = self._path(bundle)
         fresh = path.with_name(f"{path.name}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -148,7 +148,7 @@ class History:
     def _prune(self) -> None:
         for entry in self.kept()[KEPT:]:
             with contextlib.suppress(OSError):  # one too many is no harm
-                self._path(entry.revision or "").unlink()
+                self._path(entry.bundle or "").unlink()
 
 
 def read_history(directory: Path) -> list[Activation]:

@@ -66,13 +66,14 @@ class Loaded(Struct, frozen=True):
 class About(Struct, frozen=True):
     """What a bundle says of itself, once its bounds and its signature are good.
 
-    ``revision`` and ``sequence`` are the manifest's (``revision`` and ``metadata.sequence``), ``digest`` is
-    ``sha256:<hex>`` over every file but the signature and over the rules loaded beside it, ``key`` the id of the key
-    that signed it, empty for none.
+    ``revision`` and ``sequence`` are the manifest's (``revision`` and ``metadata.sequence``). ``bundle`` is
+    ``sha256:<hex>`` over every file but the signature, ``digest`` over those and the rules beside them, ``key``
+    the id of the key that signed it, empty for none.
     """
 
     revision: str = ""
     sequence: int | None = None
+    bundle: str = ""
     digest: str = ""
     key: str = ""
     files: int = 0

@@ -32,11 +32,12 @@ class Standing(Struct, frozen=True):
 
     def after(self, entry: Activation) -> Standing:
         """The standing once ``entry`` is part of the history."""
-        if entry.outcome != ACTIVATED or entry.revision is None:
+        if entry.outcome != ACTIVATED or entry.bundle is None:
             return self
-        withdrawn = self.withdrawn - {entry.revision}
-        if entry.rollback and self.active is not None and self.active.revision is not None:
-            withdrawn = withdrawn | {self.active.revision} - {entry.revision}
+        withdrawn = self.withdrawn
+        if entry.rollback and self.active is not None and self.active.bundle is not None:
+            withdrawn = withdrawn | {self.active.bundle}
+        withdrawn = withdrawn - {entry.bundle}
         sequences = [number for number in (self.mark, entry.sequence) if number is not None]
         return Standing(entry, max(sequences, default=None), withdrawn)
 
@@ -54,9 +55,9 @@ def check_order(standing: Standing, about: About, *, ordered: bool, asked: bool)
     required; ``asked``: an administrator asks for this one.
     """
     active, mark, sequence = standing.active, standing.mark, about.sequence
-    if active is not None and about.digest == active.revision:
+    if active is not None and about.bundle == active.bundle:
         return
-    if about.digest in standing.withdrawn:
+    if about.bundle in standing.withdrawn:
         if asked:
             return
         raise refusal(

@@ -47,7 +47,8 @@ type Terms struct {
 type About struct {
 	Revision string `json:"revision"` // the manifest's, free text
 	Sequence *int64 `json:"sequence"` // metadata.sequence of the manifest; null without one
-	Digest   string `json:"digest"`   // of every file but the signature, and of the rules beside it
+	Bundle   string `json:"bundle"`   // digest of every file but the signature
+	Digest   string `json:"digest"`   // of those, and of the rules beside them: of what decides
 	Key      string `json:"key"`      // which one signed it; "" for none
 	Files    int    `json:"files"`
 }
@@ -88,6 +89,7 @@ func OpenBundle(terms Terms, archive []byte) (*Opened, *About, []Fault) {
 	about := &About{
 		Revision: bundled.Manifest.Revision,
 		Sequence: sequence,
+		Bundle:   digest(nil, entries),
 		Digest:   digest(terms.Modules, entries),
 		Key:      key,
 		Files:    len(entries),
