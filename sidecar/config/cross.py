@@ -11,11 +11,13 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from sidecar.config.authority import base_url, host, host_port
+from sidecar.config.bundle import check_bundle
 from sidecar.config.document import JsonPath
 from sidecar.config.faults import Faults, among, nearest
 from sidecar.config.guessable import is_guessable
 from sidecar.config.kinds import KINDS, capabilities, needed
 from sidecar.config.operations import check_operation, effect
+from sidecar.config.policy_source import check_policy
 from sidecar.config.sections import Auth, Config, ConnectorSection, DoorsSection
 from sidecar.config.shape import SHAPED_LIKE_ONE, looks_secret
 from sidecar.model.hosts import BaseUrl
@@ -44,6 +46,8 @@ def check(config: Config, faults: Faults) -> None:
     _planes(config, faults)
     _destinations(config, bases, faults)
     _doors(config, faults)
+    check_policy(config, faults)
+    check_bundle(config.policy, faults)
 
 
 def _principals(config: Config, faults: Faults) -> None:
