@@ -18,6 +18,7 @@ import jsonschema_rs
 import msgspec
 
 from sidecar.config import cross
+from sidecar.config.bundle import bundle_files
 from sidecar.config.document import BYTES_LIMIT, DocumentError, JsonPath, parse
 from sidecar.config.environment import overlay
 from sidecar.config.faults import Fault, Faults, in_order, misconfigured
@@ -229,6 +230,9 @@ def _named_files(config: Config, directory: Path, faults: Faults) -> Iterator[Pa
             yield file
             if not file.is_file():
                 faults.error("no_file", ("connectors", name, "ca_file"), "there is no such file")
+    if config.policy.bundle is not None:
+        yield from bundle_files(config.policy.bundle, directory, faults)
+        return
     policy = directory / config.policy.directory
     if not policy.is_dir():
         message = "there is no such folder: without a policy every call is refused"
