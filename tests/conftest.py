@@ -46,6 +46,7 @@ PARTS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "needs_prlimit": (_commands("prlimit"), "apt-get install util-linux"),
     "needs_promtool": (_commands("promtool"), "apt-get install prometheus"),
     "needs_strace": (_commands("strace"), "apt-get install strace"),
+    "needs_opacases": (lambda: is_built("opacases"), "make fixtures"),
     "needs_regal": (lambda: is_built("regal"), "make fixtures"),
     "needs_root": (_may_mount_disks, "run the tests as root, with the right to mount, mount and mkfs.ext4"),
 }

@@ -88,8 +88,10 @@ func (p *Policy) run(input ast.Value, cancel topdown.Cancel) (answer []byte, err
 		WithTransaction(txn).
 		WithCancel(cancel).
 		WithMetrics(metrics.NoOp()).
-		WithStrictBuiltinErrors(p.strict).
-		WithInput(&ast.Term{Value: input})
+		WithStrictBuiltinErrors(p.strict)
+	if !p.noInput {
+		query = query.WithInput(&ast.Term{Value: input})
+	}
 	failed := query.Iter(ctx, func(result topdown.QueryResult) error {
 		answer, err = appendValue(make([]byte, 0, 512), result[ast.Var("answer")].Value)
 		return err

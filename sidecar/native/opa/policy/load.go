@@ -16,13 +16,14 @@ import (
 // Entry is the one rule a sidecar asks for.
 const Entry = "data.sidecar.authz.decision"
 
-// Source is what Load compiles: Rego modules by file name, the base document, and two flags for conformance runs.
+// Source is what Load compiles: Rego modules by file name, the base document, and what conformance runs need.
 type Source struct {
 	Modules     map[string]string `json:"modules"`
 	Data        json.RawMessage   `json:"data"`
 	Conformance bool              `json:"conformance"` // every builtin of OPA, ways out included
 	Query       string            `json:"query"`       // another rule than Entry; conformance only
 	Strict      bool              `json:"strict"`      // an error of a builtin ends the evaluation; conformance only
+	NoInput     bool              `json:"no_input"`    // input is undefined, whatever is asked; conformance only
 }
 
 // Fault is one error of a policy, with its place where there is one.
@@ -47,6 +48,7 @@ type Policy struct {
 	store    storage.Store
 	detached bool
 	strict   bool
+	noInput  bool
 	running  chan struct{} // one token for every detached evaluation that has not ended
 }
 
@@ -95,6 +97,7 @@ func Load(document []byte) (*Policy, *Facts, []Fault) {
 		store:    store,
 		detached: facts.Detached,
 		strict:   source.Conformance && source.Strict,
+		noInput:  source.Conformance && source.NoInput,
 		running:  make(chan struct{}, maxDetached),
 	}, facts, nil
 }
