@@ -1,11 +1,13 @@
-"""Policies in which reading is easily overlooked: what a decision cache must get right.
+"""Policies in which reading is easily overlooked: what a decision cache and other readers of Rego must get right.
 
-Each is the body of a module ``sidecar.authz`` that defines ``decision``. ``CACHED`` ones are answered from the cache;
-``PASSED`` ones may not be, because they read the whole input or use a builtin that is no function of its arguments.
+Each is the body of a module ``sidecar.authz`` that defines ``decision``; ``OTHERS`` and ``DATA`` lie beside it.
+``NARROW`` ones read named parts of the input, ``WHOLE`` ones all of it, and ``IMPURE`` ones use a builtin that is no
+function of its arguments.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 DATA: Final[dict[str, Any]] = {
@@ -14,7 +16,7 @@ DATA: Final[dict[str, Any]] = {
     "limits": {"x": 1, "y": 2.5},
 }
 
-CACHED: Final[dict[str, str]] = {
+NARROW: Final[dict[str, str]] = {
     "plain references": 'decision := {"a": input.a, "b": input.o.b} if input.c == "x"',
     "undefined references": """
 decision := {"deep": deep, "deeper": deeper}
@@ -207,7 +209,7 @@ OTHERS: Final[dict[str, str]] = {
     "rules/y.rego": "package rules.y\nanswer := input.o.b",
 }
 
-PASSED: Final[dict[str, str]] = {
+WHOLE: Final[dict[str, str]] = {
     "a function of the whole input": "f(i) := i.a\ndecision := f(input)",
     "the whole input by a variable": "decision := x.a if x := input",
     "a name from a variable": 'decision := [v | some k in ["a", "b"]; v := input[k]]',
@@ -216,6 +218,9 @@ PASSED: Final[dict[str, str]] = {
     "walk of the whole input": "decision := count([p | walk(input, [p, _])])",
     "the input itself": "decision := input",
     "with the input replaced": 'decision := x if x := other with input as {"a": 1}\nother := input.a',
+}
+
+IMPURE: Final[dict[str, str]] = {
     "the clock": "decision := time.now_ns() > 0",
     "dice": "decision := rand.intn(input.a, 1000000)",
     "a new id": "decision := uuid.rfc4122(input.a)",
@@ -223,3 +228,13 @@ PASSED: Final[dict[str, str]] = {
     "the clock in a rule that is seldom asked": "decision if input.a == 5\ndecision if time.now_ns() < input.b",
     "a token's expiry": 'decision := io.jwt.decode_verify(input.a, {"secret": "x"})',
 }
+
+
+def modules(rules: str) -> dict[str, str]:
+    """The modules of one of these policies, by file name."""
+    return {"policy.rego": "package sidecar.authz\n" + rules, **OTHERS}
+
+
+def source(rules: str) -> bytes:
+    """What the embedded engine loads for it."""
+    return json.dumps({"modules": modules(rules), "data": DATA}).encode()
