@@ -31,17 +31,13 @@ PATIENCE: Final = 10
 _SHOWN: Final = 20  # differences in one refusal
 
 
-class SigningKey(NamedTuple):
-    """What verifies a bundle's signature: ``algorithm`` is RS256 or ES256, ``pem`` a public key."""
-
-    algorithm: str
-    pem: str
-
-
 class Terms(NamedTuple):
-    """What a bundle must keep. With ``keys`` it must be signed by one of them, for exactly ``scope``."""
+    """What a bundle must keep. With ``keys`` it must be signed by one of them, for exactly ``scope``.
 
-    keys: Mapping[str, SigningKey]
+    A key is an algorithm (RS256 or ES256) and the file of a public key, read for each bundle anew.
+    """
+
+    keys: Mapping[str, tuple[str, Path]]
     scope: str
     with_library: bool
     test_seconds: float
@@ -67,20 +63,24 @@ class Opened:
         return Policy(self._engine, loaded, self.about.digest), loaded.tested.passed
 
 
-def read_key(algorithm: str, path: Path) -> SigningKey:
-    """A public key for ``algorithm`` from a PEM file. Raises ``Misconfigured`` for any other content."""
+def read_key(algorithm: str, path: Path) -> str:
+    """The text of a PEM file with a public key for ``algorithm``. Raises ``Misconfigured`` for any other content."""
     try:
         content = path.read_bytes()
         key = load_pem_public_key(content)
     except OSError as error:
-        raise Misconfigured(f"the key {path} cannot be read: {error.strerror}") from None
+        raise _bad_key(f"the key {path} cannot be read: {error.strerror}") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise Misconfigured(f"{path} is no PEM file of a public key (BEGIN PUBLIC KEY)") from None
+        raise _bad_key(f"{path} is no PEM file of a public key (BEGIN PUBLIC KEY)") from None
     if algorithm == "RS256" and not (isinstance(key, RSAPublicKey) and key.key_size >= RSA_BITS):
-        raise Misconfigured(f"{path}: RS256 needs an RSA key of at least {RSA_BITS} bits")
+        raise _bad_key(f"{path}: RS256 needs an RSA key of at least {RSA_BITS} bits")
     if algorithm == "ES256" and not (isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)):
-        raise Misconfigured(f"{path}: ES256 needs a key on the curve P-256")
-    return SigningKey(algorithm, content.decode())
+        raise _bad_key(f"{path}: ES256 needs a key on the curve P-256")
+    return content.decode()
+
+
+def _bad_key(message: str) -> Misconfigured:
+    return Misconfigured(message, [Reason("unusable_key", message)])
 
 
 def ask_canaries(policy: Policy, terms: Terms) -> int:
@@ -139,7 +139,10 @@ def _request(terms: Terms, again: bool) -> bytes:
     return msgspec.json.encode(
         {
             "modules": {f"library/{name}": text for name, text in shipped.items()},
-            "keys": {name: key._asdict() for name, key in terms.keys.items()},
+            "keys": {
+                name: {"algorithm": algorithm, "pem": read_key(algorithm, path)}
+                for name, (algorithm, path) in terms.keys.items()
+            },
             "scope": terms.scope,
             "schema": schema("decision-input"),
             # what was active before has passed them
