@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -29,6 +30,7 @@ from sidecar.config.sections import Config
 from sidecar.errors import Misconfigured
 from sidecar.pipeline.decisions import DecisionCache
 from sidecar.pipeline.parts import Parts
+from sidecar.pipeline.switches import Switches
 from sidecar.ports import CredentialSource
 from sidecar.rules.addresses import own_addresses, static_addresses
 from sidecar.rules.catalogue import compile_catalogue
@@ -78,6 +80,8 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
     resolver = SystemResolver(clock, static_addresses(config.destinations))
     catalogue = compile_catalogue(config)
     sources = credential_sources(loaded)
+    switches = Switches(inf)
+    switches.known(clock.monotonic())
     evidence = SegmentLog.open(
         loaded.resolve(config.evidence.directory),
         config.tenant,
@@ -96,6 +100,7 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
         evidence=evidence,
         reader=evidence,
         counter=LocalCounter(clock),
+        switches=switches,
         observer=observer,
         clock=clock,
         own_ports=own_addresses([split(config.doors.access), split(config.doors.metrics)]),

@@ -13,3 +13,4 @@ class Principal(Struct, frozen=True, kw_only=True):
     tenant: str
     roles: tuple[str, ...] = ()
     labels: dict[str, str] = {}
+    key: str | None = None  # id of the API key that was shown, never the key itself

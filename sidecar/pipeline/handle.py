@@ -3,7 +3,7 @@
      1 identify     who asks                                     pipeline.identify
      2 isolate      is it our tenant                             pipeline.identify
      3 validate     which operation, and is the payload right    pipeline.select
-     4 limit        rates, places, the circuit                   pipeline.traffic, rules.limits
+     4 limit        kill switches, rates, places, the circuit    pipeline.switches, pipeline.traffic, rules.limits
      5 decide       ask the policy; only a Permit goes on        pipeline.facts, pipeline.decisions, pipeline.decide
      6 resolve      look the name up, check every address        rules.addresses
      7 INTENT       durable before the first upstream byte       pipeline.record
@@ -30,7 +30,7 @@ import msgspec
 from sidecar.errors import Refused, SidecarError, Unavailable, UpstreamFailure
 from sidecar.model.call import Call, Outcome
 from sidecar.model.credential import Reference
-from sidecar.model.decision import DestinationFacts, Permit
+from sidecar.model.decision import DestinationFacts, Permit, PolicyInput
 from sidecar.model.evidence import CredentialUse, DestinationUse, Result
 from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.model.principal import Principal
@@ -52,6 +52,7 @@ from sidecar.rules.addresses import check_addresses
 from sidecar.rules.catalogue import Catalogue, Connector, Operation, per_second
 from sidecar.rules.limits import retry_pause
 from sidecar.rules.scrub import Scrubber
+from sidecar.rules.templates import Rendered
 
 # By these a gateway says that the service behind it is not there: they count against the circuit.
 FAILING_STATUSES = frozenset({502, 503, 504})
@@ -105,6 +106,7 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     # 3
     target = trail.target = select(call, catalogue)
     connector, operation = target.connector, target.operation
+    _check_switches(parts, trail)
     rendered = validate(call.parameters, operation)
     # 4
     await _take(parts, f"connector:{connector.id}", per_second(connector.section.rate), connector.section.rate.burst)
@@ -113,9 +115,7 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     # 5
     decided = clock.monotonic()
     asks_again = parts.engine.reads_destination  # of the revision that decides now, not of one loaded meanwhile
-    permit = await _decide(
-        parts, trail, target, document(facts(call, principal, target, call.parameters, rendered, clock.now()))
-    )
+    permit = await _decide(parts, trail, target, document(_facts(parts, trail, principal, target, rendered)))
     check_binding(connector)
     trail.lap("policy", decided, clock.monotonic())
     # 6
@@ -123,7 +123,7 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     trail.destination = DestinationUse(host=destination.host, port=destination.port, ip=destination.addresses[0])
     if asks_again:
         where = DestinationFacts(destination.host, destination.port, destination.addresses)
-        again = facts(call, principal, target, call.parameters, rendered, clock.now(), where)
+        again = _facts(parts, trail, principal, target, rendered, where)
         permit = await _decide(parts, trail, target, document(again))
     request = compose(call, target, rendered, permit)
     if connector.binding is not None:
@@ -146,6 +146,7 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     if not isinstance(inbound.body, bytes):
         trail.body = inbound.body
     # 11
+    _check_switches(parts, trail)
     check_answer(inbound, operation, secret=bool(sent.secrets))
     headers, _ = scrubber.scrub_headers(passed_headers(inbound.headers))
     if not isinstance(inbound.body, bytes):
@@ -187,6 +188,7 @@ async def _admit(parts: Parts, trail: Trail) -> Principal:
     principal = identify(trail.call, parts.catalogue, parts.clock.now())
     trail.principal = principal
     isolate(principal, parts.catalogue)
+    parts.switches.admit(principal, parts.clock.monotonic())
     _check_in_flight(parts)
     rate = parts.catalogue.limits.principal
     await _take(parts, f"principal:{principal.id}", per_second(rate), rate.burst)
@@ -204,6 +206,25 @@ def _check_in_flight(parts: Parts) -> None:
         raise Refused(
             "too_many_in_flight", "The sidecar has as many calls in work as it may; try again.", retry_after=1.0
         )
+
+
+def _check_switches(parts: Parts, trail: Trail) -> None:
+    """Before anything is asked, sent, sent again or answered: what was stopped meanwhile goes no further."""
+    assert trail.principal is not None
+    assert trail.target is not None
+    parts.switches.check(trail.principal, trail.target.connector.id)
+
+
+def _facts(
+    parts: Parts,
+    trail: Trail,
+    principal: Principal,
+    target: Target,
+    rendered: Rendered,
+    where: DestinationFacts | None = None,
+) -> PolicyInput:
+    call, switches = trail.call, parts.switches.names
+    return facts(call, principal, target, call.parameters, rendered, parts.clock.now(), where, switches=switches)
 
 
 def _source(parts: Parts, reference: Reference) -> CredentialSource:
@@ -247,6 +268,7 @@ async def _execute(
     until = None if request.timeout is None else clock.monotonic() + request.timeout  # the policy's, for all tries
     attempt = 1
     while True:
+        _check_switches(parts, trail)
         traffic.admit(section, clock.monotonic())
         try:
             inbound = await parts.caller.call(permit, target.connector.id, destination, request)
@@ -298,6 +320,9 @@ async def _stream(
 ) -> Outcome:
     meter = Meter(inbound.status, parts.clock.monotonic())
     await parts.evidence.append(trail.chunk_leaf(meter.result(parts.evidence.digest)))
+    principal = trail.principal
+    assert principal is not None
+    cut = parts.switches.open(principal, target.connector.id)
     # The stream gives back what the call held when it ends, not this call.
     place, trail.place = trail.place, None
     source, trail.body = trail.body, None
@@ -307,6 +332,7 @@ async def _stream(
     last: list[str] = []
 
     async def ended(ending: SidecarError | None) -> None:
+        parts.switches.close(cut)
         if isinstance(ending, UpstreamFailure):
             place.failed(target.connector.section, ending.code, parts.clock.monotonic(), parts.clock.now())
         place.leave()
@@ -322,7 +348,7 @@ async def _stream(
         meter.passed(part)
         return part
 
-    body = relay(source, clean, covered, ended, lambda error: _failed(parts, trail, error))
+    body = relay(source, clean, cut, covered, ended, lambda error: _failed(parts, trail, error))
     await anext(body)
     return Outcome(
         call_id=trail.call.id,
@@ -390,14 +416,15 @@ async def _ask(parts: Parts, catalogue: Catalogue, trail: Trail, allowed: list[O
     principal = await _admit(parts, trail)
     plane = find_plane(call.plane or "", catalogue)
     connector = catalogue.connectors[plane.connector]
+    parts.switches.check(principal, connector.id)
     asked = [
         (msgspec.structs.replace(call, action=action), Target(plane, connector, connector.operations[name]))
         for action, names in plane.actions.items()
         for name in names
     ]
-    now = parts.clock.now()
+    now, switches = parts.clock.now(), parts.switches.names
     verdicts = await parts.engine.evaluate_all(
-        [document(facts(one, principal, target, None, None, now)) for one, target in asked]
+        [document(facts(one, principal, target, None, None, now, switches=switches)) for one, target in asked]
     )
     for (one, target), verdict in zip(asked, verdicts, strict=True):
         trail.revision = verdict.revision

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sidecar.pipeline.decisions import DecisionCache
 from sidecar.pipeline.flood import Flood
+from sidecar.pipeline.switches import Switches
 from sidecar.pipeline.traffic import Traffic
 from sidecar.ports import (
     Caller,
@@ -37,6 +38,7 @@ class Parts:
     observer: Observer
     clock: Clock
     own_ports: frozenset[tuple[str, int]]  # where we listen: never a destination (A24)
+    switches: Switches
     decisions: DecisionCache = field(default_factory=DecisionCache)
     flood: Flood = field(default_factory=Flood)
     traffic: dict[str, Traffic] = field(default_factory=dict)

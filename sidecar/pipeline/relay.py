@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from typing import Final
 
 from sidecar.errors import SidecarError, Unavailable
 from sidecar.pipeline.meter import windows
+from sidecar.pipeline.switches import Cut
 from sidecar.rules.scrub import Stream
+
+_LEFT: Final = Unavailable("cancelled", "The stream was left before its end.")
 
 
 async def relay(
     source: AsyncIterator[bytes],
     clean: Stream,
+    cut: Cut,
     covered: Callable[[bytes], Awaitable[bytes]],
     ended: Callable[[SidecarError | None], Awaitable[None]],
     failed: Callable[[Exception], SidecarError],
@@ -20,11 +26,15 @@ async def relay(
     """What ``source`` gives, scrubbed. The first item is empty: from then on closing the iterator ends the stream.
 
     ``covered`` returns a part once a durable record covers it. ``ended`` is awaited exactly once, with what went
-    wrong (None: the whole stream has gone out). ``failed`` turns a fault of our own into a refusal.
+    wrong (None: the whole stream has gone out). ``failed`` turns a fault of our own into a refusal. ``cut`` stops the
+    stream in whatever it waits for: it cancels the task that reads this iterator.
     """
-    ending: SidecarError | None = Unavailable("cancelled", "The stream was left before its end.")
+    ending: SidecarError | None = _LEFT
     try:
         yield b""
+        task = cut.task = asyncio.current_task()
+        if cut.error is not None:
+            raise cut.error
         async for chunk in source:
             for part in windows(clean.feed(chunk)):
                 yield await covered(part)
@@ -34,12 +44,18 @@ async def relay(
     except SidecarError as error:
         ending = error
         raise
+    except asyncio.CancelledError:
+        if cut.error is None or task is None or task.uncancel() > 0:
+            raise
+        ending = cut.error
+        raise ending from None
     except Exception as error:
         ending = failed(error)
         raise ending from None
     finally:
         await close(source)
-        await ended(ending)
+        # Cut while its reader was slow, a stream is only ever closed.
+        await ended(cut.error or ending if ending is _LEFT else ending)
 
 
 async def close(body: AsyncIterator[bytes]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import jsonschema_rs
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sidecar.config.authority import base_url, host_port
 from sidecar.config.kinds import capabilities
@@ -129,7 +130,7 @@ def compile_catalogue(config: Config, standing: Standing = IN_FORCE) -> Catalogu
     return Catalogue(
         tenant=config.tenant,
         keys={
-            key.id: ApiKey(principals[name], key.sha256, standing.expires.get(key.id))
+            key.id: ApiKey(replace(principals[name], key=key.id), key.sha256, standing.expires.get(key.id))
             for name, section in config.principals.items()
             for key in section.keys
         },

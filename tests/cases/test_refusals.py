@@ -12,6 +12,8 @@ import yaml
 
 from sidecar.errors import CODES, UpstreamFailure
 from sidecar.listeners.access import AccessDoor
+from sidecar.model.registry import Row
+from sidecar.pipeline.switches import Switches
 from sidecar.rules.catalogue import Standing
 from tests.fakes.answers import answered
 from tests.fakes.parts import Stage, allowing, changed, denying, key_of, raising, set_stage
@@ -79,6 +81,16 @@ def stand(stage: Stage, standing: Standing) -> None:
     stage.parts.catalogue = msgspec.structs.replace(stage.parts.catalogue, standing=standing)
 
 
+SWITCHED = Row(
+    tenant="acme",
+    kind="switch",
+    id="principal:alice",
+    version=1,
+    sequence=1,
+    document={"reason": "it went wild"},
+    by="ada",
+    at=1,
+)
 TWO_KEYS = ((b"authorization", b"Bearer a"), (b"authorization", b"Bearer b"))
 BUSY = {"principal:alice": 3.0}
 METADATA = {"api.example": ("169.254.169.254",)}
@@ -97,6 +109,8 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "unknown_operation": lambda: Scenario(set_stage(), target="/v1/connectors/crm/operations/nothing"),
     "unknown_evidence": lambda: Scenario(set_stage(), "GET", "/v1/evidence/acme-00000000/0", None),
     "tenant_suspended": lambda: prepared(lambda stage: stand(stage, Standing(suspended=True))),
+    "killed": lambda: prepared(lambda stage: stage.switches.take(SWITCHED)),
+    "registry_unavailable": lambda: prepared(lambda stage: setattr(stage.parts, "switches", Switches(60.0))),
     "inactive": lambda: prepared(lambda stage: stand(stage, Standing(inactive=frozenset({("connector", "crm")})))),
     "not_capable": lambda: Scenario(set_stage(changed("connectors.crm.capabilities", ["write"]))),
     "unsupported_action": lambda: access("list"),

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -26,6 +27,7 @@ from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.model.secret import Secret
 from sidecar.pipeline.handle import handle
 from sidecar.pipeline.parts import Parts
+from sidecar.pipeline.switches import Switches
 from sidecar.rules.catalogue import compile_catalogue
 from tests.fakes.answers import answered
 from tests.fakes.caller import ScriptedCaller, Step
@@ -251,6 +253,7 @@ class Stage:
     counter: BucketCounter
     clock: HeldClock
     observer: RecordingObserver
+    switches: Switches
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -296,7 +299,9 @@ def set_stage(
         "counter": BucketCounter(clock),
         "clock": clock,
         "observer": RecordingObserver(),
+        "switches": Switches(math.inf),
     }
+    stage["switches"].known(clock.monotonic())
     given = stage | {"credentials": {"encrypted": stage["credentials"]}, "reader": evidence} | overrides
     parts = Parts(catalogue=compile_catalogue(config), own_ports=frozenset({("127.0.0.1", 8080)}), **given)
     return Stage(parts=parts, journal=journal, **stage)

@@ -31,6 +31,13 @@ def asked(parameters: Any = None, *, offered: bool = False, now: int = NOW, **mo
     return made
 
 
+def test_switches_that_are_set_are_shown() -> None:
+    call = Call(id="c", surface="access", action="execute", connector="crm", operation="get")
+    target = select(call, CATALOGUE)
+    shown = facts(call, ALICE, target, None, None, NOW, switches=("connector:open", "principal:bob"))
+    assert json.loads(document(shown))["switches"] == ["connector:open", "principal:bob"]
+
+
 def test_a_direct_call() -> None:
     assert asked({"id": "7", "region": "eu"}, connector="crm", operation="get", session="s") == {
         "version": 1,
