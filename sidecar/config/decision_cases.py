@@ -67,7 +67,7 @@ BASE: Final = PolicyInput(
     usage=Usage(),
     switches=(),
     findings=(),
-    time=Moment(minute=0, hour=12, weekday=0),
+    time=Moment(minute=0, hour=12, weekday=0, date="2030-01-07"),
 )
 _DESTINATION: Final = DestinationFacts(host="connector.example", port=443, addresses=("192.0.2.1",))
 _PARTS: Final = ("principal", "connector", "operation", "request", "destination", "usage", "time")

@@ -72,11 +72,12 @@ class Finding(Struct, frozen=True):
 
 
 class Moment(Struct, frozen=True):
-    """Coarse time in UTC: minute 0-59, hour 0-23, weekday 0-6 from Monday."""
+    """Coarse time in UTC: minute 0-59, hour 0-23, weekday 0-6 from Monday, date ``YYYY-MM-DD``."""
 
     minute: int
     hour: int
     weekday: int
+    date: str
 
 
 class PolicyInput(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from sidecar.rules.templates import Rendered
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _NO_USAGE = Usage()
 _MINUTE_US = 60_000_000
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 def facts(
@@ -27,7 +29,6 @@ def facts(
     now: int,
     destination: DestinationFacts | None = None,
     findings: tuple[Finding, ...] = (),
-    switches: tuple[str, ...] = (),
 ) -> PolicyInput:
     """What policy decides on. ``now`` in microseconds; ``rendered`` is None when only the offer is asked for."""
     connector, operation = target.connector, target.operation
@@ -47,7 +48,7 @@ def facts(
         request=_request(target, rendered) if rendered else None,
         destination=destination,
         usage=_NO_USAGE,
-        switches=switches,
+        switches=(),
         findings=findings,
         time=_moment(now // _MINUTE_US),
     )
@@ -76,5 +77,5 @@ def _request(target: Target, rendered: Rendered) -> RequestFacts:
 
 @lru_cache(maxsize=4)
 def _moment(minutes: int) -> Moment:
-    # 1970-01-01 was a Thursday, day 3 of a week that starts on Monday.
-    return Moment(minute=minutes % 60, hour=minutes // 60 % 24, weekday=(minutes // 1440 + 3) % 7)
+    day = date.fromordinal(_EPOCH + minutes // 1440)
+    return Moment(minute=minutes % 60, hour=minutes // 60 % 24, weekday=day.weekday(), date=day.isoformat())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sidecar.adapters.policy.files import library_directory, read_policy
 from sidecar.adapters.policy.library import opa_executable
 from sidecar.model.decision import Decision, PolicyInput
 from tests.fakes.observer import RecordingObserver
+from tests.fixtures.programs import program
 
 COVERAGE = 95.0  # per cent, of every file
 
@@ -54,6 +56,37 @@ def test_the_rego_is_strict_typed_and_formatted(schema: Path) -> None:
     assert (formatted.returncode, formatted.stdout) == (0, "")
 
 
+@pytest.mark.needs_regal
+def test_the_rego_is_what_the_linter_asks_for() -> None:
+    linted = subprocess.run(
+        [program("regal"), "lint", "--no-color", library_directory()],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+def annotated(name: str) -> list[Any]:
+    found = json.loads(opa("inspect", "--annotations", "--format", "json", library_directory()).stdout)["annotations"]
+    assert found
+    return [entry["annotations"].get(name) for entry in found]
+
+
+def test_every_reason_code_is_named_beside_its_rule() -> None:
+    text = "".join(path.read_text() for path in library_directory().rglob("*.rego") if "_test" not in path.name)
+    given = re.findall(r'^\t"code": "(\w+)",$', text, re.MULTILINE)
+    named = [code for custom in annotated("custom") if custom for code in custom["reason_codes"]]
+    assert sorted(named) == sorted(given)
+    assert len(set(named)) == len(named) == 10
+
+
+def test_the_decision_is_the_one_entry_point_and_every_annotation_has_a_title() -> None:
+    assert annotated("entrypoint").count(True) == 1
+    assert all(annotated("title"))
+
+
 def test_a_misspelt_input_is_caught_by_the_check(schema: Path, tmp_path: Path) -> None:
     (tmp_path / "custom.rego").write_text("package sidecar.custom\nallow if input.principal.idd\n")
     checked = opa("check", "--strict", "--schema", schema, tmp_path / "custom.rego")
@@ -78,7 +111,7 @@ CALL: dict[str, Any] = {
     "usage": {"over": []},
     "switches": [],
     "findings": [],
-    "time": {"minute": 0, "hour": 12, "weekday": 2},
+    "time": {"minute": 0, "hour": 12, "weekday": 2, "date": "2030-01-09"},
 }
 GRANTS = "sidecar: {grants: {acme: {principals: {agent-7: [orders/get]}}}}\n"
 
@@ -116,7 +149,7 @@ async def test_a_tenants_own_rules_join_in(tmp_path: Path) -> None:
     decision = await decide(tmp_path, {"data.yaml": GRANTS, "custom.rego": rego})
     assert decision.allow
     assert (decision.obligations.max_bytes, decision.obligations.mask) == (100, ("/email",))
-    weekend = await decide(tmp_path, {}, time={"minute": 0, "hour": 0, "weekday": 6})
+    weekend = await decide(tmp_path, {}, time={"minute": 0, "hour": 0, "weekday": 6, "date": "2030-01-13"})
     assert [reason.code for reason in weekend.reasons] == ["weekend"]
     assert not weekend.allow
 

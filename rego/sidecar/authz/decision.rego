@@ -1,8 +1,12 @@
 # METADATA
 # title: The decision
 # description: |
-#   The one answer a sidecar asks for. It is always defined, and it denies unless a grant, or the customer's own
-#   `data.sidecar.custom.allow`, covers the call and nothing speaks against it.
+#   The one answer a sidecar asks for. It is always defined, and it denies unless a grant, a break-glass entry or the
+#   customer's own `data.sidecar.custom.allow` covers the call and nothing speaks against it.
+#
+#   The files of this package add to a few rules by topic: `granted` and `glass_broken` (what permits), `denials`
+#   (what speaks against a call, whoever permits it), `missing` and `lapsed` (what to say when nothing permits).
+#   Each rule with a reason names its code in `custom.reason_codes`.
 #
 #   The customer's rules live in `package sidecar.custom` and are all optional:
 #     allow        true stands in for a missing grant; it lifts no denial
@@ -10,55 +14,64 @@
 #     obligations  an object that the sidecar must fulfil when it allows
 package sidecar.authz
 
-import data.sidecar.authz.grants
-import data.sidecar.authz.labels
-
 # METADATA
 # title: Answer of the policy for one call
+# description: |
+#   What most calls get is first, and as a constant: an object that holds a variable is built anew for each call,
+#   which takes a tenth of the whole evaluation. What is missing is no reason while something permits.
 # entrypoint: true
-decision := {"allow": allow, "reasons": reasons, "obligations": obligations}
+decision := {"allow": true, "reasons": set(), "obligations": {}} if {
+	granted
+	denials == set()
+	obligations == {}
+} else := {"allow": true, "reasons": set(), "obligations": obligations} if {
+	granted
+	denials == set()
+} else := {"allow": false, "reasons": denials, "obligations": {}} if {
+	granted
+} else := {"allow": true, "reasons": glass_broken, "obligations": obligations} if {
+	glass_broken != set()
+	denials == set()
+} else := {"allow": false, "reasons": denials, "obligations": {}} if {
+	glass_broken != set()
+} else := {"allow": false, "reasons": ((denials | missing) | lapsed), "obligations": {}}
 
-default allow := false
+# METADATA
+# title: What permits a call
+# scope: document
+granted if data.sidecar.custom.allow == true
 
-allow if {
-	permitted
-	count(denials) == 0
-}
-
-permitted if grants.granted
-
-permitted if data.sidecar.custom.allow == true
-
-# Without a permit the grants say what is missing; what they miss is no reason while something else permits.
-reasons contains reason if some reason in denials
-
-reasons contains reason if {
-	not permitted
-	some reason in grants.missing
-}
-
-denials contains reason if some reason in labels.denials
-
+# METADATA
+# title: A plane is read through
+# custom:
+#   reason_codes: [plane_read_only]
 denials contains {
 	"code": "plane_read_only",
 	"message": "A plane is read through; a write goes to the connector itself.",
 } if {
-	input.plane != null
 	input.effect != "read"
+	input.plane != null
 }
 
+# METADATA
+# title: Denials of the customer
+# description: Their codes are the customer's own.
 denials contains reason if {
 	is_set(data.sidecar.custom.deny)
 	some reason in data.sidecar.custom.deny
 }
 
-# A rule written as `deny if ...` is a boolean: it denies too, only without a reason of its own.
+# METADATA
+# title: A denial of the customer without a reason
+# description: A rule written as `deny if ...` is a boolean. It denies too, and so does any value that is no set.
+# custom:
+#   reason_codes: [custom_deny]
 denials contains {
 	"code": "custom_deny",
 	"message": "A rule of this tenant denies the call.",
 } if {
-	not is_set(data.sidecar.custom.deny)
 	data.sidecar.custom.deny != false
+	not is_set(data.sidecar.custom.deny)
 }
 
 default obligations := {}

@@ -1,5 +1,5 @@
 # A total input, as the sidecar sends it, for the tests beside this file.
-package sidecar.authz.fixture_test
+package sidecar.authz_test
 
 call := {
 	"version": 1,
@@ -18,7 +18,7 @@ call := {
 	"usage": {"over": []},
 	"switches": [],
 	"findings": [],
-	"time": {"minute": 0, "hour": 12, "weekday": 2},
+	"time": {"minute": 0, "hour": 12, "weekday": 2, "date": "2030-01-09"},
 }
 
 granted(grants) := {"acme": {"principals": {"agent-7": grants}}}
@@ -26,3 +26,8 @@ granted(grants) := {"acme": {"principals": {"agent-7": grants}}}
 granted_to_role(role, grants) := {"acme": {"roles": {role: grants}}}
 
 codes(decision) := {reason.code | some reason in decision.reasons}
+
+denied(answer, code) if {
+	answer.allow == false
+	codes(answer) == {code}
+}

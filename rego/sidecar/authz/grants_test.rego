@@ -1,18 +1,14 @@
-package sidecar.authz.grants_test
+package sidecar.authz_test
 
 import data.sidecar.authz
-import data.sidecar.authz.fixture_test as fixture
 
-decision(grants, change) := answer if {
-	answer := authz.decision with input as object.union(fixture.call, change) with data.sidecar.grants as grants
+decide(asked, grants) := answer if {
+	answer := authz.decision with input as asked with data.sidecar.grants as grants
 }
 
-own(grants, change) := decision(fixture.granted(grants), change)
+decided(grants, change) := decide(object.union(call, change), grants)
 
-denied(answer, code) if {
-	answer.allow == false
-	fixture.codes(answer) == {code}
-}
+own(grants, change) := decided(granted(grants), change)
 
 object_grant := {"connector": "orders", "operations": ["get", "put"], "effects": ["read", "write"]}
 
@@ -68,17 +64,38 @@ test_one_grant_is_not_completed_by_another if {
 	denied(own(grants, {"effect": "write"}), "effect_not_granted")
 }
 
-test_role if decision(fixture.granted_to_role("reader", ["orders/get"]), {}).allow
+test_role if decided(granted_to_role("reader", ["orders/get"]), {}).allow
 
-test_role_not_held if denied(decision(fixture.granted_to_role("writer", ["orders/get"]), {}), "no_grant")
+test_role_for_every_operation if decided(granted_to_role("reader", ["orders/*"]), {}).allow
+
+test_role_not_held if denied(decided(granted_to_role("writer", ["orders/get"]), {}), "no_grant")
 
 test_role_reasons if {
-	denied(decision(fixture.granted_to_role("reader", ["orders/get"]), {"effect": "write"}), "effect_not_granted")
+	denied(decided(granted_to_role("reader", ["orders/get"]), {"effect": "write"}), "effect_not_granted")
 }
 
 test_a_principal_called_like_a_role_gets_nothing_from_it if {
 	caller := {"principal": {"id": "reader", "roles": []}}
-	denied(decision(fixture.granted_to_role("reader", ["orders/get"]), caller), "no_grant")
+	denied(decided(granted_to_role("reader", ["orders/get"]), caller), "no_grant")
+}
+
+test_a_role_with_an_object_grant if {
+	grants := granted_to_role("reader", [object_grant])
+	decided(grants, {"effect": "write"}).allow
+	denied(decided(grants, {"effect": "write", "operation": {"id": "list"}}), "no_grant")
+}
+
+test_the_nearest_grant_says_what_is_missing if {
+	near := [
+		{"connector": "orders", "operations": "*", "effects": ["write"]},
+		{"connector": "orders", "operations": "*", "planes": ["books"]},
+		{"connector": "orders", "operations": "*", "hours": ["00:00", "01:00"]},
+		{"connector": "crm", "operations": "*"},
+	]
+	denied(own(array.slice(near, 0, 1), {}), "effect_not_granted")
+	denied(own(array.slice(near, 0, 2), {}), "plane_not_granted")
+	denied(own(near, {}), "time_not_granted")
+	denied(own(array.slice(near, 3, 4), {}), "no_grant")
 }
 
 test_another_tenants_grants_do_not_count if {

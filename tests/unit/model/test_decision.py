@@ -36,7 +36,7 @@ def _input() -> PolicyInput:
         usage=Usage(),
         switches=(),
         findings=(),
-        time=Moment(0, 12, 3),
+        time=Moment(0, 12, 3, "2030-01-10"),
     )
 
 

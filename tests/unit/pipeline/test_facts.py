@@ -64,7 +64,7 @@ def test_a_direct_call() -> None:
         "usage": {"over": []},
         "switches": [],
         "findings": [],
-        "time": {"minute": 13, "hour": 22, "weekday": 1},
+        "time": {"minute": 13, "hour": 22, "weekday": 1, "date": "2023-11-14"},
     }
 
 
@@ -124,5 +124,10 @@ def test_one_spelling_for_one_input() -> None:
 )
 def test_time_is_coarse_and_utc(moment: datetime) -> None:
     now = int(moment.timestamp()) * 1_000_000 + moment.microsecond
-    expected = {"minute": moment.minute, "hour": moment.hour, "weekday": moment.weekday()}
+    expected = {
+        "minute": moment.minute,
+        "hour": moment.hour,
+        "weekday": moment.weekday(),
+        "date": moment.date().isoformat(),
+    }
     assert asked(connector="crm", operation="watch", now=now)["time"] == expected
