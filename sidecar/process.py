@@ -29,7 +29,7 @@ from sidecar.pipeline.handle import handle, record_counted
 from sidecar.rules.addresses import own_addresses
 from sidecar.rules.catalogue import Catalogue
 from sidecar.wire.server import Server, ServerLimits
-from sidecar.wiring import build, load_policy, policy_print, split, swap
+from sidecar.wiring import build, server_addresses, split, swap
 
 WATCH_SECONDS: Final = 0.5
 COUNT_SECONDS: Final = 1.0
@@ -55,7 +55,6 @@ class Process:
         self._admin = AdminDoor(self._connectors(), self.status, self.reload)
         self._metrics: MetricsDoor | None = None
         self._lag = LoopLag(self._built.parts.observer)
-        self._policy_print = ""
         self._seen = loaded.print
         self._tasks: list[asyncio.Task[None]] = []
         self._changing = asyncio.Lock()
@@ -77,7 +76,7 @@ class Process:
     async def _open(self) -> None:
         config = self._loaded.config
         await self._built.evidence.start()
-        await self._load_policy()
+        await self._built.policy.load()
         self._lag.start()
         host, port = split(config.doors.metrics)
         self._metrics = await serve_metrics(host, port, self._built.metrics.registry, self.readiness)
@@ -90,9 +89,10 @@ class Process:
         self.ports = {"access": bound, "metrics": self._metrics.port}
         # Where 0 was asked for, the ports are known only now; no connector may dial them.
         doors = [(host, bound), (split(config.doors.metrics)[0], self._metrics.port)]
-        self._built.parts.own_ports = own_addresses(doors)
+        self._built.parts.own_ports = own_addresses([*doors, *server_addresses(config)])
         self._tasks = [
             asyncio.create_task(self._repeat("watch", WATCH_SECONDS, self._watch)),
+            asyncio.create_task(self._repeat("policy", WATCH_SECONDS, self._built.policy.look)),
             asyncio.create_task(self._repeat("count", COUNT_SECONDS, self._count)),
         ]
         self._built.parts.observer.observe(
@@ -117,7 +117,7 @@ class Process:
         await self._built.caller.close()
         await self._built.evidence.close()
         self._lag.stop()
-        self._built.engine.close()
+        await self._built.policy.close()
         if self._metrics is not None:
             await self._metrics.close()
         self._built.parts.observer.observe("stopped", {"clean": clean})
@@ -136,6 +136,7 @@ class Process:
             "tenant": self._loaded.config.tenant,
             "ready": self.readiness(),
             "policy_revision": self._built.engine.revision,
+            "policy_problem": self._built.policy.problem,
             "decisions_not_cached": self._built.parts.decisions.why_not(),
             "evidence": {"origin": self._built.evidence.origin, "records": self._built.evidence.size},
             "configuration": str(self._loaded.path),
@@ -156,17 +157,8 @@ class Process:
             self._loaded = fresh
             self._server.swap_limits(_limits(self._built.parts.catalogue))
             observer.observe("reload", {"outcome": "loaded"})
-        await self._load_policy()
+        await self._built.policy.load()
         return self.status()
-
-    async def _load_policy(self) -> None:
-        async with self._changing:
-            self._policy_print = await asyncio.to_thread(policy_print, self._loaded)
-            try:
-                await asyncio.to_thread(load_policy, self._built, self._loaded)
-            except SidecarError as error:
-                # The last good policy goes on deciding; before the first one every call is denied.
-                self._built.parts.observer.observe("policy_rejected", _told(error))
 
     async def _repeat(self, task: str, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` for as long as the process serves; what fails is told and tried again at the next turn."""
@@ -183,8 +175,6 @@ class Process:
         if now not in (self._seen, self._loaded.print):  # the second: somebody asked for a reload meanwhile
             with contextlib.suppress(SidecarError):  # told by reload itself
                 await self.reload()
-        elif await asyncio.to_thread(policy_print, self._loaded) != self._policy_print:
-            await self._load_policy()
         self._seen = now
 
     async def _count(self) -> None:
@@ -224,6 +214,8 @@ def _limits(catalogue: Catalogue) -> ServerLimits:
 
 def _check_fixed(old: Loaded, new: Loaded) -> None:
     changed = [name for name in _FIXED if getattr(old.config, name) != getattr(new.config, name)]
+    if old.config.policy.server != new.config.policy.server:
+        changed.append("policy.server")
     if changed:
         raise Misconfigured(f"{', '.join(changed)} changed: restart the sidecar to serve this file.")
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from math import inf
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from sidecar import __version__
 from sidecar.adapters.callers.http import HttpCaller, HttpSettings
@@ -22,18 +21,22 @@ from sidecar.adapters.observation.fanout import Observers
 from sidecar.adapters.observation.lines import LineWriter
 from sidecar.adapters.observation.logs import JsonLogObserver
 from sidecar.adapters.observation.metrics import MetricsObserver
+from sidecar.adapters.policy.directory import WatchedDirectory
 from sidecar.adapters.policy.embedded import EmbeddedEngine
-from sidecar.adapters.policy.files import fingerprint, read_policy
+from sidecar.adapters.policy.server import ServerEngine
+from sidecar.adapters.policy.server_connection import ServerConnection, ServerSettings, Token
 from sidecar.adapters.resolution import SystemResolver
 from sidecar.config.load import Loaded
 from sidecar.config.sections import Config
-from sidecar.errors import Misconfigured
+from sidecar.errors import Misconfigured, Unavailable
+from sidecar.model.hosts import is_ip_literal, parse_base_url
+from sidecar.model.secret import Secret
 from sidecar.pipeline.decisions import DecisionCache
 from sidecar.pipeline.parts import Parts
-from sidecar.pipeline.switches import Switches
-from sidecar.ports import CredentialSource
+from sidecar.ports import Analysed, CredentialSource, Observer, PolicyEngine
 from sidecar.rules.addresses import own_addresses, static_addresses
 from sidecar.rules.catalogue import compile_catalogue
+from sidecar.rules.references import parse
 from sidecar.wire.client import Timeouts
 
 CACHED_DECISIONS: Final = 10_000
@@ -59,11 +62,89 @@ SOURCES: Mapping[str, Callable[[Config, Path], CredentialSource]] = table(
 )
 
 
+class Engine(PolicyEngine, Analysed, Protocol):
+    """What decides, and says what its decisions depend on."""
+
+
+class PolicySource(Protocol):
+    """Where the engine's policy comes from. None of these raises: what is wrong is told, and is ``problem``."""
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps the source's policy from deciding now; the last good one may go on. None where it decides."""
+
+    def configure(self, loaded: Loaded) -> None:
+        """Take another configuration; it holds from the next ``load`` on."""
+
+    async def load(self) -> None:
+        """Take what is there now."""
+
+    async def look(self) -> None:
+        """Take what is there if it changed; called twice a second."""
+
+    async def close(self) -> None:
+        """End, and end the engine."""
+
+
+class Deciding(NamedTuple):
+    """An engine and its source."""
+
+    engine: Engine
+    source: PolicySource
+
+
+def _from_directory(loaded: Loaded, _: Mapping[str, CredentialSource], observer: Observer) -> Deciding:
+    policy = loaded.config.policy
+    engine = EmbeddedEngine(policy.quick_ms / 1000, policy.budget_ms / 1000, observer)
+    return Deciding(engine, WatchedDirectory(engine, observer, loaded))
+
+
+def _from_server(loaded: Loaded, sources: Mapping[str, CredentialSource], observer: Observer) -> Deciding:
+    policy = loaded.config.policy
+    server = policy.server
+    assert server is not None
+    settings = ServerSettings(
+        url=server.url,
+        ca_file=loaded.resolve(server.ca_file) if server.ca_file else None,
+        client_cert=loaded.resolve(server.client_cert) if server.client_cert else None,
+        client_key=loaded.resolve(server.client_key) if server.client_key else None,
+        connections=server.connections,
+    )
+    token = _token(server.token, sources) if server.token else None
+    connection = ServerConnection(settings, token)
+    budget, age = policy.budget_ms / 1000, server.maximum_age_seconds
+    engine = ServerEngine(connection, budget, age, observer, cached=server.cache)
+    return Deciding(engine, engine)
+
+
+def _token(text: str, sources: Mapping[str, CredentialSource]) -> Token:
+    reference = parse(text)
+
+    async def token() -> Secret:
+        if reference.scheme not in sources:
+            raise Unavailable("credential_unavailable", f"No store of {reference.scheme}:// secrets is configured.")
+        return (await sources[reference.scheme].resolve(reference)).secret
+
+    return token
+
+
+# Who decides, by the key of the policy section that says so.
+POLICIES: Mapping[str, Callable[[Loaded, Mapping[str, CredentialSource], Observer], Deciding]] = table(
+    [("server", _from_server), ("directory", _from_directory)]
+)
+
+
+def policy_kind(config: Config) -> str:
+    """The key of ``POLICIES`` that a configuration asks for."""
+    return "server" if config.policy.server is not None else "directory"
+
+
 class Built(NamedTuple):
     """The parts of the path, and those of them that the process starts, reloads and ends."""
 
     parts: Parts
-    engine: EmbeddedEngine
+    engine: Engine
+    policy: PolicySource
     evidence: SegmentLog
     caller: HttpCaller
     resolver: SystemResolver
@@ -75,13 +156,11 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
     config, clock = loaded.config, SystemClock()
     metrics = MetricsObserver(clock, __version__, lambda: lines.dropped)
     observer = Observers(metrics, JsonLogObserver(lines))
-    engine = EmbeddedEngine(config.policy.quick_ms / 1000, config.policy.budget_ms / 1000, observer)
     caller = HttpCaller(http_settings(loaded))
     resolver = SystemResolver(clock, static_addresses(config.destinations))
     catalogue = compile_catalogue(config)
     sources = credential_sources(loaded)
-    switches = Switches(inf)
-    switches.known(clock.monotonic())
+    engine, policy = POLICIES[policy_kind(config)](loaded, sources, observer)
     evidence = SegmentLog.open(
         loaded.resolve(config.evidence.directory),
         config.tenant,
@@ -100,12 +179,11 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
         evidence=evidence,
         reader=evidence,
         counter=LocalCounter(clock),
-        switches=switches,
         observer=observer,
         clock=clock,
-        own_ports=own_addresses([split(config.doors.access), split(config.doors.metrics)]),
+        own_ports=own_addresses([split(config.doors.access), split(config.doors.metrics), *server_addresses(config)]),
     )
-    return Built(parts, engine, evidence, caller, resolver, metrics)
+    return Built(parts, engine, policy, evidence, caller, resolver, metrics)
 
 
 def swap(built: Built, loaded: Loaded) -> None:
@@ -117,22 +195,24 @@ def swap(built: Built, loaded: Loaded) -> None:
     built.resolver.fix(addresses)
     built.parts.credentials = sources
     built.parts.catalogue = catalogue
+    built.policy.configure(loaded)
 
 
-def load_policy(built: Built, loaded: Loaded) -> str:
-    """Read and compile the policy directory; its revision. Blocks for tens of milliseconds: call it in a thread."""
-    section = loaded.config.policy
-    return built.engine.load(read_policy(loaded.resolve(section.directory), with_library=section.library))
-
-
-def policy_print(loaded: Loaded) -> str:
-    """Changes when a file of the policy directory does."""
-    return fingerprint(loaded.resolve(loaded.config.policy.directory))
+def server_addresses(config: Config) -> list[tuple[str, int]]:
+    """Where the OPA server listens, if it is an address: never a destination, like a door of our own (A24)."""
+    server = config.policy.server
+    if server is None or server.url.startswith("unix:"):
+        return []
+    base = parse_base_url(server.url)
+    return [(base.host, base.port)] if is_ip_literal(base.host) else []
 
 
 def credential_sources(loaded: Loaded) -> dict[str, CredentialSource]:
     """One source for each scheme that is referred to. A scheme without one fails its calls, as ``check`` warned."""
     schemes = {section.reference.partition("://")[0] for section in loaded.config.credentials.values()}
+    server = loaded.config.policy.server
+    if server is not None and server.token is not None:
+        schemes.add(server.token.partition("://")[0])
     return {scheme: SOURCES[scheme](loaded.config, loaded.directory) for scheme in schemes & SOURCES.keys()}
 
 

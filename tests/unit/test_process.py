@@ -366,7 +366,7 @@ async def test_looking_at_the_files_goes_on_after_a_failure(
     watching: Process, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(module, "policy_print", fails)
+        broken.setattr(module, "fingerprint", fails)
         await until(lambda: len(home.events("failure")) > 1)
     told = home.events("failure")[0]
     assert (told["task"], told["error"], told["level"]) == ("watch", "ZeroDivisionError", "error")

@@ -13,23 +13,29 @@ from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.environment import EnvironmentSource
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.adapters.observation.lines import LineWriter
+from sidecar.adapters.policy.directory import WatchedDirectory
+from sidecar.adapters.policy.embedded import EmbeddedEngine
+from sidecar.adapters.policy.server import ServerEngine
 from sidecar.config.load import Loaded, read
 from sidecar.errors import Misconfigured
 from sidecar.wiring import (
+    POLICIES,
     SOURCES,
     Built,
     build,
     credential_sources,
     http_settings,
-    load_policy,
-    policy_print,
+    policy_kind,
+    server_addresses,
     split,
     swap,
     table,
 )
+from tests.fakes.observer import RecordingObserver
 from tests.unit.config.builders import changed, written
 
 BASE = changed("evidence.reserve_bytes", 1 << 16, changed("limits.in_flight", 3))
+SERVER = {"url": "unix:///run/opa.sock"}
 FIXED = {"name": "crm.example.com", "port": 443, "networks": ["10.0.0.0/8"], "addresses": ["10.1.2.3"]}
 
 
@@ -51,7 +57,7 @@ async def built(tmp_path: Path) -> AsyncIterator[Built]:
     yield made
     await made.caller.close()
     await made.evidence.close()
-    made.engine.close()
+    await made.policy.close()
     lines.close()
     os.close(lines._descriptor)
 
@@ -179,30 +185,26 @@ async def test_what_cannot_be_compiled_leaves_everything_as_it_was(built: Built,
     assert await built.resolver.resolve("crm.example.com") == ("10.1.2.3",)
 
 
-async def test_a_policy_is_read_from_the_folder_and_named_by_its_content(built: Built, tmp_path: Path) -> None:
-    at = loaded(tmp_path)
-    first = load_policy(built, at)
-    assert built.engine.revision == first
-    (tmp_path / "policy" / "custom.rego").write_text("package sidecar.custom\n\nallow := false\n")
-    assert load_policy(built, at) != first
-    (tmp_path / "policy" / "custom.rego").write_text("no rego")
-    kept = built.engine.revision
-    with pytest.raises(Misconfigured):
-        load_policy(built, at)
-    assert built.engine.revision == kept
+async def test_either_the_folder_or_the_server_decides(built: Built, tmp_path: Path) -> None:
+    assert isinstance(built.engine, EmbeddedEngine) and isinstance(built.policy, WatchedDirectory)
+    server = loaded(tmp_path, changed("policy", {"server": SERVER}, BASE))
+    decides, source = POLICIES[policy_kind(server.config)](server, credential_sources(server), RecordingObserver())
+    assert isinstance(decides, ServerEngine) and source is decides
+    assert set(POLICIES) >= {"directory", "server"}
+    await source.close()
 
 
-async def test_without_the_shipped_rules_there_is_only_the_folder(built: Built, tmp_path: Path) -> None:
-    alone = loaded(tmp_path, changed("policy.library", False, BASE))
-    assert load_policy(built, alone) != load_policy(built, loaded(tmp_path))
+def test_the_servers_address_is_no_destination_of_anybodys(tmp_path: Path) -> None:
+    assert server_addresses(loaded(tmp_path).config) == []
+    for url, addresses in (
+        ("unix:///run/opa.sock", []),
+        ("http://127.0.0.1:8181", [("127.0.0.1", 8181)]),
+        ("https://opa.example", []),
+    ):
+        asked = loaded(tmp_path, changed("policy", {"server": {"url": url}}, BASE)).config
+        assert server_addresses(asked) == addresses
 
 
-def test_the_print_of_a_policy_changes_with_its_files(tmp_path: Path) -> None:
-    at = loaded(tmp_path)
-    prints = [policy_print(at)]
-    (tmp_path / "policy").mkdir()
-    prints.append(policy_print(at))
-    (tmp_path / "policy" / "data.json").write_text("{}")
-    prints.append(policy_print(at))
-    assert len(set(prints)) == 3
-    assert policy_print(at) == prints[-1]
+def test_the_servers_token_gets_its_source(tmp_path: Path) -> None:
+    document = {"tenant": "acme", "policy": {"server": {**SERVER, "token": "encrypted://opa"}}}
+    assert set(credential_sources(loaded(tmp_path, document))) == {"encrypted"}

@@ -1,0 +1,83 @@
+"""The folder's policy: loaded, loaded again when it changes, and the last good one where it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.adapters.policy.directory import WatchedDirectory
+from sidecar.adapters.policy.embedded import EmbeddedEngine
+from sidecar.config.load import Loaded, read
+from tests.fakes.observer import RecordingObserver
+from tests.unit.config.builders import GOOD, changed, written
+
+
+class House:
+    """A folder, what keeps the engine at it, and what was told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "policy").mkdir()
+        self.observer = RecordingObserver()
+        self.engine = EmbeddedEngine(0.5, 5.0, self.observer)
+        self.source = WatchedDirectory(self.engine, self.observer, self.loaded())
+
+    def loaded(self, path: str = "policy.library", value: object = True) -> Loaded:
+        return read(written(self.folder, changed(path, value, GOOD)), {}, {})
+
+    def write(self, text: str) -> None:
+        (self.folder / "policy" / "custom.rego").write_text(text)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    house = House(tmp_path)
+    yield house
+    await house.source.close()
+
+
+async def test_a_policy_is_read_from_the_folder_and_named_by_its_content(house: House) -> None:
+    await house.source.load()
+    first = house.engine.revision
+    assert first is not None
+    await house.source.look()
+    assert len(house.observer.named("policy_load")) == 1
+    house.write("package sidecar.custom\n\nallow := false\n")
+    await house.source.look()
+    assert house.engine.revision not in (None, first)
+
+
+async def test_a_folder_that_cannot_be_used_leaves_the_last_good_policy(house: House) -> None:
+    await house.source.load()
+    kept = house.engine.revision
+    house.write("no rego")
+    await house.source.look()
+    assert house.engine.revision == kept
+    assert house.source.problem is not None and "custom.rego" in house.source.problem
+    await house.source.look()
+    rejected = house.observer.named("policy_rejected")
+    assert len(rejected) == 1  # told once, not at every look
+    assert "custom.rego:1" in " ".join(rejected[0]["errors"])
+    house.write("package sidecar.custom\n")
+    await house.source.look()
+    assert house.source.problem is None
+
+
+async def test_another_configuration_holds_from_the_next_load(house: House) -> None:
+    await house.source.load()
+    with_library = house.engine.revision
+    house.source.configure(house.loaded(value=False))
+    assert house.engine.revision == with_library
+    await house.source.load()
+    assert house.engine.revision != with_library
+
+
+async def test_a_folder_that_is_not_there_is_told_and_taken_when_it_comes(house: House) -> None:
+    (house.folder / "policy").rename(house.folder / "away")
+    await house.source.load()
+    assert house.engine.revision is None and house.source.problem is not None
+    (house.folder / "away").rename(house.folder / "policy")
+    await house.source.look()
+    assert house.engine.revision is not None
