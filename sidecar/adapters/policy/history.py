@@ -146,9 +146,11 @@ class History:
             os.close(folder)
 
     def _prune(self) -> None:
-        for entry in self.kept()[KEPT:]:
-            with contextlib.suppress(OSError):  # one too many is no harm
-                self._path(entry.bundle or "").unlink()
+        kept = {self._path(entry.bundle or "") for entry in self.kept()[:KEPT]}
+        with contextlib.suppress(OSError):  # one too many is no harm
+            for path in (self._directory / _FOLDER).iterdir():
+                if path not in kept:
+                    path.unlink()
 
 
 def read_history(directory: Path) -> list[Activation]:

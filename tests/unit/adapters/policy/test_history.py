@@ -132,8 +132,9 @@ def test_a_disk_that_refuses_leaves_the_history_as_it_was(
         with pytest.raises(Unavailable, match="No space left"):
             history.append(entry(2), b"two")
     assert history.standing.active == entry(1)
-    history.append(entry(2), b"two")
-    assert read_history(tmp_path / "state") == [entry(1), entry(2)]
+    history.append(entry(2, bundle=3), b"three")
+    assert len(list((tmp_path / "state" / "bundles").iterdir())) == 2
+    assert read_history(tmp_path / "state") == [entry(1), entry(2, bundle=3)]
 
 
 def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
