@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeVar
 
@@ -33,6 +34,7 @@ from sidecar.model.hosts import is_ip_literal, parse_base_url
 from sidecar.model.secret import Secret
 from sidecar.pipeline.decisions import DecisionCache
 from sidecar.pipeline.parts import Parts
+from sidecar.pipeline.switches import Switches
 from sidecar.ports import Analysed, CredentialSource, Observer, PolicyEngine
 from sidecar.rules.addresses import own_addresses, static_addresses
 from sidecar.rules.catalogue import compile_catalogue
@@ -122,7 +124,9 @@ def _token(text: str, sources: Mapping[str, CredentialSource]) -> Token:
 
     async def token() -> Secret:
         if reference.scheme not in sources:
-            raise Unavailable("credential_unavailable", f"No store of {reference.scheme}:// secrets is configured.")
+            raise Unavailable(
+                "credential_unavailable", f"No store of {reference.scheme}:// credentials is configured."
+            )
         return (await sources[reference.scheme].resolve(reference)).secret
 
     return token
@@ -161,6 +165,8 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
     catalogue = compile_catalogue(config)
     sources = credential_sources(loaded)
     engine, policy = POLICIES[policy_kind(config)](loaded, sources, observer)
+    switches = Switches(inf)
+    switches.known(clock.monotonic())
     evidence = SegmentLog.open(
         loaded.resolve(config.evidence.directory),
         config.tenant,
@@ -179,6 +185,7 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
         evidence=evidence,
         reader=evidence,
         counter=LocalCounter(clock),
+        switches=switches,
         observer=observer,
         clock=clock,
         own_ports=own_addresses([split(config.doors.access), split(config.doors.metrics), *server_addresses(config)]),
