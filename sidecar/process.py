@@ -214,8 +214,13 @@ def _limits(catalogue: Catalogue) -> ServerLimits:
 
 def _check_fixed(old: Loaded, new: Loaded) -> None:
     changed = [name for name in _FIXED if getattr(old.config, name) != getattr(new.config, name)]
-    if old.config.policy.server != new.config.policy.server:
+    before, now = old.config.policy, new.config.policy
+    if before.server != now.server:
         changed.append("policy.server")
+    if before.state != now.state:
+        changed.append("policy.state")
+    if (before.bundle is None) != (now.bundle is None):
+        changed.append("policy.bundle")
     if changed:
         raise Misconfigured(f"{', '.join(changed)} changed: restart the sidecar to serve this file.")
 

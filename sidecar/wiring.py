@@ -22,8 +22,11 @@ from sidecar.adapters.observation.fanout import Observers
 from sidecar.adapters.observation.lines import LineWriter
 from sidecar.adapters.observation.logs import JsonLogObserver
 from sidecar.adapters.observation.metrics import MetricsObserver
+from sidecar.adapters.policy.activation import Activations
 from sidecar.adapters.policy.directory import WatchedDirectory
 from sidecar.adapters.policy.embedded import EmbeddedEngine
+from sidecar.adapters.policy.history import History
+from sidecar.adapters.policy.records import Records
 from sidecar.adapters.policy.server import ServerEngine
 from sidecar.adapters.policy.server_connection import ServerConnection, ServerSettings, Token
 from sidecar.adapters.resolution import SystemResolver
@@ -35,7 +38,7 @@ from sidecar.model.secret import Secret
 from sidecar.pipeline.decisions import DecisionCache
 from sidecar.pipeline.parts import Parts
 from sidecar.pipeline.switches import Switches
-from sidecar.ports import Analysed, CredentialSource, Observer, PolicyEngine
+from sidecar.ports import Analysed, Clock, CredentialSource, EvidenceLog, Observer, PolicyEngine
 from sidecar.rules.addresses import own_addresses, static_addresses
 from sidecar.rules.catalogue import compile_catalogue
 from sidecar.rules.references import parse
@@ -88,6 +91,15 @@ class PolicySource(Protocol):
         """End, and end the engine."""
 
 
+class Around(NamedTuple):
+    """What who decides may need of the other parts."""
+
+    sources: Mapping[str, CredentialSource]
+    evidence: EvidenceLog
+    clock: Clock
+    observer: Observer
+
+
 class Deciding(NamedTuple):
     """An engine and its source."""
 
@@ -95,13 +107,24 @@ class Deciding(NamedTuple):
     source: PolicySource
 
 
-def _from_directory(loaded: Loaded, _: Mapping[str, CredentialSource], observer: Observer) -> Deciding:
+def _from_directory(loaded: Loaded, around: Around) -> Deciding:
+    engine = _embedded(loaded, around.observer)
+    return Deciding(engine, WatchedDirectory(engine, around.observer, loaded))
+
+
+def _from_bundle(loaded: Loaded, around: Around) -> Deciding:
+    engine = _embedded(loaded, around.observer)
+    history = History.open(policy_state(loaded))
+    records = Records(history, around.evidence, around.clock, around.observer, loaded.config.tenant)
+    return Deciding(engine, Activations(engine, records, loaded, around.clock, around.observer))
+
+
+def _embedded(loaded: Loaded, observer: Observer) -> EmbeddedEngine:
     policy = loaded.config.policy
-    engine = EmbeddedEngine(policy.quick_ms / 1000, policy.budget_ms / 1000, observer)
-    return Deciding(engine, WatchedDirectory(engine, observer, loaded))
+    return EmbeddedEngine(policy.quick_ms / 1000, policy.budget_ms / 1000, observer)
 
 
-def _from_server(loaded: Loaded, sources: Mapping[str, CredentialSource], observer: Observer) -> Deciding:
+def _from_server(loaded: Loaded, around: Around) -> Deciding:
     policy = loaded.config.policy
     server = policy.server
     assert server is not None
@@ -112,10 +135,10 @@ def _from_server(loaded: Loaded, sources: Mapping[str, CredentialSource], observ
         client_key=loaded.resolve(server.client_key) if server.client_key else None,
         connections=server.connections,
     )
-    token = _token(server.token, sources) if server.token else None
+    token = _token(server.token, around.sources) if server.token else None
     connection = ServerConnection(settings, token)
     budget, age = policy.budget_ms / 1000, server.maximum_age_seconds
-    engine = ServerEngine(connection, budget, age, observer, cached=server.cache)
+    engine = ServerEngine(connection, budget, age, around.observer, cached=server.cache)
     return Deciding(engine, engine)
 
 
@@ -133,14 +156,22 @@ def _token(text: str, sources: Mapping[str, CredentialSource]) -> Token:
 
 
 # Who decides, by the key of the policy section that says so.
-POLICIES: Mapping[str, Callable[[Loaded, Mapping[str, CredentialSource], Observer], Deciding]] = table(
-    [("server", _from_server), ("directory", _from_directory)]
+POLICIES: Mapping[str, Callable[[Loaded, Around], Deciding]] = table(
+    [("server", _from_server), ("bundle", _from_bundle), ("directory", _from_directory)]
 )
 
 
 def policy_kind(config: Config) -> str:
     """The key of ``POLICIES`` that a configuration asks for."""
-    return "server" if config.policy.server is not None else "directory"
+    if config.policy.server is not None:
+        return "server"
+    return "bundle" if config.policy.bundle is not None else "directory"
+
+
+def policy_state(loaded: Loaded) -> Path:
+    """The folder of the history of bundles."""
+    config = loaded.config
+    return loaded.resolve(config.policy.state or str(Path(config.evidence.directory, "policy")))
 
 
 class Built(NamedTuple):
@@ -164,7 +195,6 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
     resolver = SystemResolver(clock, static_addresses(config.destinations))
     catalogue = compile_catalogue(config)
     sources = credential_sources(loaded)
-    engine, policy = POLICIES[policy_kind(config)](loaded, sources, observer)
     switches = Switches(inf)
     switches.known(clock.monotonic())
     evidence = SegmentLog.open(
@@ -175,6 +205,7 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
         clock=clock,
         observer=observer,
     )
+    engine, policy = POLICIES[policy_kind(config)](loaded, Around(sources, evidence, clock, observer))
     parts = Parts(
         catalogue=catalogue,
         engine=engine,
