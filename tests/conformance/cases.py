@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from sidecar.adapters.policy.library import Room, Status, library
 from sidecar.errors import Misconfigured
+from tests.conformance.values import parse, plain
 from tests.fixtures.programs import program
 
 PROGRAM: Final = "opacases"
@@ -101,7 +101,7 @@ def _difference(case: Case, status: int, text: str) -> str | None:
         return f"wanted the error {case.error_code or case.error_text}, got: {text or 'undefined'}"
     got: list[dict[str, Any]] = []
     if status == Status.ANSWERED:
-        answer = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+        answer = parse(text)
         got = [{case.variable: answer}] if case.variable else answer
     if case.internal:
         got = [{name: value for name, value in one.items() if not name.startswith("__localq")} for one in got]
@@ -112,17 +112,7 @@ def _difference(case: Case, status: int, text: str) -> str | None:
 
 def _comparable(results: list[dict[str, Any]], case: Case) -> Any:
     """Results as a value that equals another exactly where OPA calls them equal."""
-    made = [{name: _plain(value) for name, value in one.items()} for one in results]
+    made = [{name: plain(value) for name, value in one.items()} for one in results]
     if case.sorted:
         made = [{name: (kind, *sorted(items, key=repr)) for name, (kind, *items) in one.items()} for one in made]
     return frozenset(frozenset(one.items()) for one in made)
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool):
-        return (str(value),)
-    if isinstance(value, dict):
-        return "object", frozenset((name, _plain(member)) for name, member in value.items())
-    if isinstance(value, list):
-        return "list", *(_plain(item) for item in value)
-    return ("string", value) if isinstance(value, str) else ("number", Decimal(str(value)))

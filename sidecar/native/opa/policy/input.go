@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -101,9 +102,14 @@ func (r *reader) literal(word string) error {
 	return nil
 }
 
+// fewMembers is how many members of an object are compared one by one, without a map of their names.
+const fewMembers = 24
+
 func (r *reader) object(depth int) (ast.Value, error) {
 	r.at++
-	var room [24][2]*ast.Term
+	var room [fewMembers][2]*ast.Term
+	var names [fewMembers]string
+	var places map[string]int // of many members
 	members := room[:0]
 	if r.skip() == '}' {
 		r.at++
@@ -125,7 +131,24 @@ func (r *reader) object(depth int) (ast.Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, [2]*ast.Term{ast.InternedTerm(key), {Value: value}})
+		// OPA's objects do not look whether a key is there already: its members would be gone through twice.
+		count := len(members)
+		at := slices.Index(names[:min(count, fewMembers)], key)
+		if place, ok := places[key]; ok {
+			at = place
+		}
+		if at >= 0 {
+			members[at][1] = &ast.Term{Value: value}
+		} else {
+			if count < fewMembers {
+				names[count] = key
+			} else if places == nil {
+				places = map[string]int{key: count}
+			} else {
+				places[key] = count
+			}
+			members = append(members, [2]*ast.Term{ast.InternedTerm(key), {Value: value}})
+		}
 		switch r.skip() {
 		case ',':
 			r.at++

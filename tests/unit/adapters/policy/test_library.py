@@ -107,6 +107,17 @@ def test_rules_and_data_for_one_path_conflict() -> None:
         load("package sidecar.authz\ndecision := true", data={"sidecar": {"authz": {"decision": {"allow": True}}}})
 
 
+@pytest.mark.parametrize("more", [0, 20, 23, 24, 25, 100])
+def test_p13_a_repeated_member_is_there_once_with_its_last_value(more: int) -> None:
+    rego = 'package sidecar.authz\ndecision := [count(input), count([k | some k, _ in input]), input.a, input.z]'
+    handle = library().load(json.dumps({"modules": {"t.rego": rego}, "data": {}}).encode()).handle
+    others = "".join(f'"m{number}": 0, ' for number in range(more))
+    document = f'{{"a": 1, {others} "z": 1, "a": 2, {others} "z": 2, "z": 3}}'.encode()
+    status, answer = decide(handle, document)
+    assert status == Status.ANSWERED
+    assert json.loads(answer) == [more + 2, more + 2, 2, 3]
+
+
 def test_facts_for_a_decision_cache() -> None:
     source = {
         "modules": {
