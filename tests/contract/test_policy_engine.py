@@ -1,18 +1,23 @@
-"""What every ``PolicyEngine`` does, run on the embedded engine and on the fake."""
+"""What every ``PolicyEngine`` does: the embedded engine, a real OPA server however it is reached, and the fake."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.files import PolicyFiles
+from sidecar.adapters.policy.server import ServerEngine
+from sidecar.adapters.policy.server_connection import ServerConnection
 from sidecar.errors import Unavailable
+from sidecar.model.secret import Secret
 from sidecar.ports import PolicyEngine
 from tests.fakes.observer import RecordingObserver
+from tests.fakes.opa import TOKEN, Opa
 from tests.fakes.policy import FakeEngine
 
 # decides by input.case: "allow" and "deny" answer, "fail" fails the engine, everything else is undefined
@@ -37,32 +42,58 @@ def _rule(document: bytes) -> bytes | None:
     return None
 
 
-def _embedded(loaded: bool) -> PolicyEngine:
+Made = AbstractAsyncContextManager[PolicyEngine]
+
+
+@asynccontextmanager
+async def _embedded(loaded: bool) -> AsyncIterator[PolicyEngine]:
     engine = EmbeddedEngine(0.5, 5.0, RecordingObserver())
     if loaded:
         engine.load(PolicyFiles({"case.rego": REGO}))
-    return engine
+    yield engine
+    engine.close()
 
 
-def _fake(loaded: bool) -> PolicyEngine:
-    return FakeEngine(_rule if loaded else None)
+@asynccontextmanager
+async def _fake(loaded: bool) -> AsyncIterator[PolicyEngine]:
+    yield FakeEngine(_rule if loaded else None)
 
 
-Make = Callable[[bool], PolicyEngine]
+def _server(secure: bool, token: bool) -> Callable[[bool], Made]:
+    async def resolve() -> Secret:
+        return Secret(TOKEN)
+
+    @asynccontextmanager
+    async def made(loaded: bool) -> AsyncIterator[PolicyEngine]:
+        with Opa({"case.rego": REGO} if loaded else None, secure=secure, token=token) as opa:
+            connection = ServerConnection(opa.settings, resolve if token else None)
+            engine = ServerEngine(connection, 5.0, 600.0, RecordingObserver())
+            await engine.look()
+            yield engine
+            await engine.close()
+
+    return made
 
 
-@pytest.fixture(params=[_embedded, _fake], ids=["embedded", "fake"])
-def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    made: list[PolicyEngine] = []
+ENGINES: dict[str, Callable[[bool], Made]] = {
+    "embedded": _embedded,
+    "fake": _fake,
+    "server-socket": _server(secure=False, token=False),
+    "server-socket-token": _server(secure=False, token=True),
+    "server-mtls-token": _server(secure=True, token=True),
+}
+Make = Callable[[bool], Awaitable[PolicyEngine]]
 
-    def build(loaded: bool) -> PolicyEngine:
-        made.append(request.param(loaded))
-        return made[-1]
 
-    yield build
-    for engine in made:
-        if isinstance(engine, EmbeddedEngine):
-            engine.close()
+@pytest.fixture(params=list(ENGINES.values()), ids=list(ENGINES))
+async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
+    async with AsyncExitStack() as stack:
+
+        async def build(loaded: bool) -> PolicyEngine:
+            made: PolicyEngine = await stack.enter_async_context(request.param(loaded))
+            return made
+
+        yield build
 
 
 def _document(case: str) -> bytes:
@@ -70,7 +101,7 @@ def _document(case: str) -> bytes:
 
 
 async def test_an_answer_comes_back_as_the_policy_gave_it(make: Make) -> None:
-    engine = make(True)
+    engine = await make(True)
     for case, allow in (("allow", True), ("deny", False)):
         verdict = await engine.evaluate(_document(case))
         assert verdict.answer is not None
@@ -78,11 +109,11 @@ async def test_an_answer_comes_back_as_the_policy_gave_it(make: Make) -> None:
 
 
 async def test_undefined_is_no_answer(make: Make) -> None:
-    assert (await make(True).evaluate(_document("other"))).answer is None
+    assert (await (await make(True)).evaluate(_document("other"))).answer is None
 
 
 async def test_a_failing_policy_is_unavailable(make: Make) -> None:
-    engine = make(True)
+    engine = await make(True)
     with pytest.raises(Unavailable) as caught:
         await engine.evaluate(_document("fail"))
     assert caught.value.code == "policy_unavailable"
@@ -91,7 +122,7 @@ async def test_a_failing_policy_is_unavailable(make: Make) -> None:
 
 
 async def test_without_a_policy_everything_is_unavailable(make: Make) -> None:
-    engine = make(False)
+    engine = await make(False)
     assert engine.revision is None
     with pytest.raises(Unavailable) as caught:
         await engine.evaluate(_document("allow"))
@@ -101,7 +132,7 @@ async def test_without_a_policy_everything_is_unavailable(make: Make) -> None:
 
 
 async def test_many_inputs_are_decided_in_order_by_one_revision(make: Make) -> None:
-    engine = make(True)
+    engine = await make(True)
     cases = ["allow", "other", "deny", "allow"]
     verdicts = await engine.evaluate_all([_document(case) for case in cases])
     assert {verdict.revision for verdict in verdicts} == {engine.revision}
@@ -115,7 +146,7 @@ async def test_many_inputs_are_decided_in_order_by_one_revision(make: Make) -> N
 
 
 async def test_every_verdict_names_the_revision(make: Make) -> None:
-    engine = make(True)
+    engine = await make(True)
     assert engine.revision is not None
     assert not engine.reads_destination
     assert engine.revision.startswith("sha256:")
@@ -125,7 +156,7 @@ async def test_every_verdict_names_the_revision(make: Make) -> None:
 
 
 async def test_evaluations_may_overlap(make: Make) -> None:
-    engine = make(True)
+    engine = await make(True)
     cases = ["allow", "deny", "other"] * 50
     verdicts = await asyncio.gather(*(engine.evaluate(_document(case)) for case in cases))
     assert [verdict.answer and json.loads(verdict.answer)["allow"] for verdict in verdicts] == [

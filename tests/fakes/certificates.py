@@ -52,8 +52,23 @@ class Authority:
         wrong_usage: bool = False,
     ) -> ssl.SSLContext:
         """A server's context with a certificate for ``names`` (host names or IP addresses)."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(
+            self.pem(*names, expired=expired, early=early, self_signed=self_signed, client=wrong_usage)
+        )
+        return context
+
+    def pem(
+        self,
+        *names: str,
+        expired: bool = False,
+        early: bool = False,
+        self_signed: bool = False,
+        client: bool = False,
+    ) -> Path:
+        """A file with a private key and its certificate, for a server or for a client."""
         key = ec.generate_private_key(ec.SECP256R1())
-        usage = ExtendedKeyUsageOID.CLIENT_AUTH if wrong_usage else ExtendedKeyUsageOID.SERVER_AUTH
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         subject = _name("common.example")
         now = datetime.now(UTC)
         certificate = (
@@ -70,10 +85,9 @@ class Authority:
         )
         file = self.folder / f"{certificate.serial_number:x}.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        file.touch(mode=0o600)
         file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return file
 
 
 def _alternative(name: str) -> Any:
