@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -37,6 +38,15 @@ def private_pem(made: Private) -> bytes:
 
 def public_pem(made: Private) -> bytes:
     return made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def weak_key() -> Private:
+    """Too short to be used."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=1024)
+
+
+def base64url(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 def written_key(folder: Path, name: str = "release", algorithm: str = "RS256") -> Path:

@@ -13,6 +13,7 @@ from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.environment import EnvironmentSource
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.adapters.observation.lines import LineWriter
+from sidecar.adapters.policy.activation import Activations
 from sidecar.adapters.policy.directory import WatchedDirectory
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.server import ServerEngine
@@ -21,16 +22,20 @@ from sidecar.errors import Misconfigured
 from sidecar.wiring import (
     POLICIES,
     SOURCES,
+    Around,
     Built,
     build,
     credential_sources,
     http_settings,
     policy_kind,
+    policy_state,
     server_addresses,
     split,
     swap,
     table,
 )
+from tests.fakes.clock import HeldClock
+from tests.fakes.evidence import MemoryEvidence
 from tests.fakes.observer import RecordingObserver
 from tests.unit.config.builders import changed, written
 
@@ -185,12 +190,27 @@ async def test_what_cannot_be_compiled_leaves_everything_as_it_was(built: Built,
     assert await built.resolver.resolve("crm.example.com") == ("10.1.2.3",)
 
 
+def around(at: Loaded) -> Around:
+    return Around(credential_sources(at), MemoryEvidence(), HeldClock(), RecordingObserver())
+
+
 async def test_either_the_folder_or_the_server_decides(built: Built, tmp_path: Path) -> None:
     assert isinstance(built.engine, EmbeddedEngine) and isinstance(built.policy, WatchedDirectory)
     server = loaded(tmp_path, changed("policy", {"server": SERVER}, BASE))
-    decides, source = POLICIES[policy_kind(server.config)](server, credential_sources(server), RecordingObserver())
+    decides, source = POLICIES[policy_kind(server.config)](server, around(server))
     assert isinstance(decides, ServerEngine) and source is decides
-    assert set(POLICIES) >= {"directory", "server"}
+    assert set(POLICIES) == {"bundle", "directory", "server"}
+    await source.close()
+
+
+async def test_bundles_have_their_history_beside_the_evidence(tmp_path: Path) -> None:
+    bundle = {"file": "bundle.tar.gz"}
+    named = loaded(tmp_path, changed("policy", {"bundle": bundle}, BASE))
+    assert policy_state(named) == tmp_path / "evidence" / "policy"
+    moved = loaded(tmp_path, changed("policy", {"bundle": bundle, "state": "state"}, BASE))
+    decides, source = POLICIES[policy_kind(moved.config)](moved, around(moved))
+    assert isinstance(decides, EmbeddedEngine) and isinstance(source, Activations)
+    assert (tmp_path / "state" / "history.jsonl").is_file()
     await source.close()
 
 
