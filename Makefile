@@ -9,7 +9,7 @@ ENGINE = $(wildcard sidecar/native/opa/go.* sidecar/native/opa/*/*.go)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | while IFS=@ read -r name text; do \
-		printf '%-16s%s\n' "$$name" "$$text"; done
+		printf '%-18s%s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## make .venv, install everything into it, build the policy engine
 	@test -x $(OPA) || { rm -f $(STAMP); $(MAKE) $(STAMP); }
@@ -41,6 +41,9 @@ bench: setup ## measure one governed call beside its peers
 fixtures: setup ## build the programs that tests run against
 	@$(BIN)/python -m tests.fixtures
 
+conformance: setup ## count how far the engine is OPA: its own cases, and a server beside it
+	$(BIN)/python -m tests.conformance $(ARGS)
+
 mutants: setup ## prove that each invariant's test fails when the invariant is broken
 	$(BIN)/python -m tests.mutants $(ARGS)
 
@@ -49,4 +52,4 @@ lock: setup ## recompile requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --output-file requirements.lock
 
-.PHONY: help setup run test check bench fixtures mutants lock
+.PHONY: help setup run test check bench fixtures conformance mutants lock

@@ -12,30 +12,18 @@ import pytest
 from sidecar.adapters.policy.files import read_policy, source_of
 from sidecar.model.decision import Verdict
 from sidecar.pipeline.decisions import DecisionCache
+from tests.conformance.caching import INPUTS, KNOWN, compare, compare_one
 from tests.rego.embedded import Asked
-from tests.rego.inputs import encode, inputs, make_input, value
+from tests.rego.inputs import encode, make_input, value
 from tests.rego.policies import IMPURE, NARROW, WHOLE, source
-
-INPUTS: Final = 4000  # for each policy: over a hundred thousand in all
-KNOWN: Final = 250
 
 
 @pytest.mark.parametrize("name", NARROW)
 def test_p13_a_cached_decision_is_the_one_the_policy_would_give(name: str) -> None:
-    policy, dice = Asked(source(NARROW[name])), random.Random(name)
-    cache = DecisionCache(lambda: policy.reads, 1000)
-    answers = set()
-    hits = 0
-    for document in inputs(dice, KNOWN, INPUTS):
-        found, fresh = cache.find(document), policy.evaluate(document)
-        assert found is None or found == fresh, document
-        hits += found is not None
-        answers.add(fresh)
-        if fresh is not None:
-            cache.keep(document, fresh)
-    policy.release()
-    assert hits > INPUTS / 2, cache.why_not()
-    assert len(answers) > 1 or name == "nothing of the input", "a policy that always says the same proves nothing"
+    made = compare_one(name)
+    assert made.differences == []
+    assert made.hits > made.inputs / 2
+    assert made.answers > 1 or name == "nothing of the input", "a policy that always says the same proves nothing"
 
 
 @pytest.mark.parametrize("name", WHOLE | IMPURE)
@@ -112,19 +100,14 @@ def test_p13_the_shipped_rules_and_a_tenants_own_decide_the_same_from_the_cache(
     (tmp_path / "custom.rego").write_text(CUSTOM)
     (tmp_path / "data.json").write_text(json.dumps({"sidecar": {"grants": GRANTS}}))
     policy, dice = Asked(source_of(read_policy(tmp_path))), random.Random(1)
-    cache = DecisionCache(lambda: policy.reads, 10_000)
-    hits = allowed = 0
-    for number in range(INPUTS):
-        document = call(random.Random(dice.randrange(KNOWN)), number)  # as many callers with as many questions
-        found, fresh = cache.find(document), policy.evaluate(document)
-        assert fresh is not None
-        assert found is None or found == fresh, document
-        hits += found is not None
-        allowed += b'"allow":true' in (fresh.answer or b"")
-        cache.keep(document, fresh)
+    # as many callers as there are known inputs, each with one question; path and time go on
+    documents = [call(random.Random(dice.randrange(KNOWN)), number) for number in range(INPUTS)]
+    made = compare(policy, documents)
+    verdicts = [policy.evaluate(document) for document in documents]
     policy.release()
-    assert cache.why_not() is None
-    assert hits > INPUTS / 2
+    assert made.differences == []
+    assert made.hits > INPUTS / 2
+    allowed = sum(b'"allow":true' in (verdict.answer or b"") for verdict in verdicts if verdict)
     assert INPUTS / 50 < allowed < INPUTS / 2
 
 
