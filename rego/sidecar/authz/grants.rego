@@ -7,6 +7,8 @@
 #   effects     a list of "read" and "write"; only reads when it is left out
 #   planes      a list of plane ids; when it is there, only calls through these planes are covered
 #   weekdays, hours, until   when it holds (times.rego)
+#
+# An object with any other key covers nothing: a misspelt limit would otherwise be none.
 package sidecar.authz
 
 # METADATA
@@ -60,6 +62,7 @@ covers(grant) if {
 	effect_granted(grant)
 	plane_granted(grant)
 	holds_now(grant)
+	understood(grant)
 }
 
 operation_named("*")
@@ -77,12 +80,20 @@ plane_granted(grant) if not grant.planes
 
 plane_granted(grant) if input.plane in grant.planes
 
+understood(grant) if object.keys(grant) - grant_keys == set()
+
+# Those of break-glass as well.
+grant_keys := {
+	"connector", "operations", "effects", "planes", "weekdays", "hours", "until",
+	"principals", "roles", "why",
+}
+
 # METADATA
 # title: What is missing
 # description: Asked for only when nothing permits. Of all grants that name the call, the nearest says what it lacks.
 # scope: document
 # custom:
-#   reason_codes: [no_grant, effect_not_granted, plane_not_granted, time_not_granted]
+#   reason_codes: [no_grant, effect_not_granted, plane_not_granted, time_not_granted, grant_not_understood]
 default missing := {{
 	"code": "effect_not_granted",
 	"message": "The operation is granted, but not with this effect.",
@@ -93,6 +104,11 @@ missing := {{
 	"message": "No grant names this connector and operation.",
 }} if {
 	lacks == set()
+} else := {{
+	"code": "grant_not_understood",
+	"message": "The operation is granted, but the grant has a key that is not known.",
+}} if {
+	"sense" in lacks
 } else := {{
 	"code": "time_not_granted",
 	"message": "The operation is granted, but not at this time.",
@@ -136,4 +152,6 @@ lack(grant) := "effect" if {
 	not effect_granted(grant)
 } else := "plane" if {
 	not plane_granted(grant)
-} else := "time"
+} else := "time" if {
+	not holds_now(grant)
+} else := "sense"

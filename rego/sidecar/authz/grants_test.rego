@@ -98,6 +98,12 @@ test_the_nearest_grant_says_what_is_missing if {
 	denied(own(array.slice(near, 3, 4), {}), "no_grant")
 }
 
+test_a_grant_with_an_unknown_key_covers_nothing if {
+	every limit in [{"hour": ["00:00", "24:00"]}, {"plane": ["books"]}, {"expires": "2099-12-31T00:00Z"}] {
+		denied(own([object.union(object_grant, limit)], {}), "grant_not_understood")
+	}
+}
+
 test_another_tenants_grants_do_not_count if {
 	denied(own(["orders/get"], {"tenant": "globex"}), "no_grant")
 }
