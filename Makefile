@@ -9,7 +9,7 @@ ENGINE = $(wildcard sidecar/native/opa/go.* sidecar/native/opa/*/*.go)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | while IFS=@ read -r name text; do \
-		printf '%-18s%s\n' "$$name" "$$text"; done
+		printf '%-20s%s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## make .venv, install everything into it, build the policy engine
 	@test -x $(OPA) || { rm -f $(STAMP); $(MAKE) $(STAMP); }
