@@ -1,0 +1,1 @@
+"""The steps by which a registry comes to its present form, in order; run by Alembic."""
