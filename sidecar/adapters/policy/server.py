@@ -72,7 +72,7 @@ class ServerEngine:
         self._observer = observer
         self._cached = cached
         self._fault: str | None = "it was not asked yet"
-        self._told: str | None = None  # the fault that was last observed
+        self._told: str | None = ""  # the fault that was last observed; nothing yet
         self._active: _Active | None = None
         self._seen = float("-inf")  # when the last good look began, on the monotonic clock
         self._look: asyncio.Task[None] | None = None
@@ -211,7 +211,7 @@ class ServerEngine:
 
     def _tell(self, fault: str | None) -> None:
         self._fault = fault
-        if fault != self._told or (fault is None and self._seen == float("-inf")):
+        if fault != self._told:
             outcome = "ready" if fault is None else "failed"
             self._observer.observe("policy_server", {"outcome": outcome, "message": fault, "revision": self.revision})
         self._told = fault

@@ -96,12 +96,12 @@ class ServerConnection:
                 raise Unusable("no connection to it is open")
             try:
                 return await _exchange(session, method, URL(self._base + path, encoded=True), body, headers, limit)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                continue
             except aiohttp.ClientConnectorCertificateError:
                 raise Unusable("its certificate is not one that policy.server trusts for its name") from None
             except aiohttp.ClientConnectorError:
                 raise Unusable("it cannot be connected to") from None
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
+                continue
             except (aiohttp.ClientError, OSError, ValueError):
                 raise Unusable("its answer is broken off, or not HTTP") from None
         raise Unusable("it closes connections without an answer")
