@@ -18,6 +18,7 @@ from sidecar.config.guessable import is_guessable
 from sidecar.config.kinds import KINDS, capabilities, needed
 from sidecar.config.operations import check_operation, effect
 from sidecar.config.policy_source import check_policy
+from sidecar.config.registry_source import check_registry
 from sidecar.config.sections import Auth, Config, ConnectorSection, DoorsSection
 from sidecar.config.shape import SHAPED_LIKE_ONE, looks_secret
 from sidecar.model.hosts import BaseUrl
@@ -46,6 +47,7 @@ def check(config: Config, faults: Faults) -> None:
     _planes(config, faults)
     _destinations(config, bases, faults)
     _doors(config, faults)
+    check_registry(config, faults)
     check_policy(config, faults)
     check_bundle(config.policy, faults)
 

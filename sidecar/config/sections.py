@@ -349,6 +349,24 @@ class StoreSection(Section, frozen=True, kw_only=True):
     allow_environment: Annotated[bool, _about("allow env:// references: development only")] = False
 
 
+class RegistrySection(Section, frozen=True, kw_only=True):
+    """Where what changes at run time is kept: kill switches, and what administrators register.
+
+    One SQLite file is for one sidecar; sidecars of a tenant that share a PostgreSQL share their registry.
+    """
+
+    sqlite: Annotated[str, _about("file of an embedded registry, made with mode 0600")] = "registry.db"
+    postgres: Annotated[
+        ReferenceText | None,
+        _about("reference to the URL of a shared registry (postgresql://...), which is a secret; over sqlite"),
+    ] = None
+    maximum_age_seconds: Annotated[
+        float,
+        Meta(ge=1, le=3600, title="seconds from 1 to 3600"),
+        _about("how long calls go on while the registry cannot be read; then they get registry_unavailable"),
+    ] = 60.0
+
+
 class AdminTls(Section, frozen=True, kw_only=True):
     """TLS 1.2 or newer at the administrators' door. With ``client_ca``, a certificate proves who asks, like a key.
 
@@ -394,4 +412,5 @@ class Config(Section, frozen=True, kw_only=True):
     policy: Annotated[PolicySection, _about("where the policy is")] = PolicySection()
     evidence: Annotated[EvidenceSection, _about("where evidence is kept")] = EvidenceSection()
     store: Annotated[StoreSection, _about("where sealed credentials are")] = StoreSection()
+    registry: Annotated[RegistrySection, _about("where what changes at run time is kept")] = RegistrySection()
     doors: Annotated[DoorsSection, _about("where the sidecar listens")] = DoorsSection()
