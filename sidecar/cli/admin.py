@@ -34,9 +34,9 @@ def ask(socket: Path, method: str, path: str, body: object = None) -> Answered:
     return asyncio.run(_ask(socket, method, path, body))
 
 
-def document(socket: Path, method: str, path: str) -> Any:
+def document(socket: Path, method: str, path: str, body: object = None) -> Any:
     """The document of a route that must succeed. Raises ``SidecarError`` with the door's own reason."""
-    answered = ask(socket, method, path)
+    answered = ask(socket, method, path, body)
     if answered.status != 200:
         raise _refusal(answered)
     return answered.content

@@ -9,8 +9,17 @@ import click
 
 # name: (module of this package, what `sidecar policy --help` says)
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "new": ("policy_new", "Write a policy to begin with."),
     "check": ("policy_check", "Compile a policy; a field that does not exist is an error."),
+    "fmt": ("policy_style", "Format a policy's Rego."),
+    "lint": ("policy_style", "Lint a policy's Rego with regal."),
     "test": ("policy_tests", "Run a policy's Rego tests and decision cases."),
+    "coverage": ("policy_tests", "Say which lines of a policy its tests reach."),
+    "eval": ("policy_eval", "Decide one call, and say why."),
+    "bench": ("policy_bench", "Time a policy's decisions."),
+    "activate": ("policy_activation", "Activate a bundle of a running sidecar now."),
+    "rollback": ("policy_activation", "Go back to a bundle that is kept."),
+    "history": ("policy_activation", "What was activated or refused, when, by whom and why."),
 }
 
 
@@ -25,9 +34,10 @@ class Commands(click.Group):
         """The command of that name, imported now; None where there is none."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"{__package__}.{COMMANDS[cmd_name][0]}"), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
+        module = importlib.import_module(f"{__package__}.{COMMANDS[cmd_name][0]}")
+        return next(
+            value for value in vars(module).values() if isinstance(value, click.Command) and value.name == cmd_name
+        )
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of commands, without importing them."""

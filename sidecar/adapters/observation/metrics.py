@@ -7,6 +7,8 @@ call          surface, connector, operation, code ("allowed" or a reason code), 
               the names total, policy, evidence, upstream. Connector and operation are ids of the configuration
 evidence      size (records of the log), writable
 policy_load   outcome (loaded, failed), revision
+policy_rejected  code: why what was offered may not decide (the alarm)
+policy_source outcome (answers, failed): whether bundles can be fetched
 reload        outcome (loaded, failed), of the configuration
 credential    outcome (resolved, or a reason code)
 breaker       connector, state (closed, open, half_open)
@@ -82,6 +84,8 @@ class MetricsObserver(Collector):
         self._size = Level("sidecar_evidence_log_records", "Records in the evidence log.")
         self._writable = Level("sidecar_evidence_writable", "Whether a new intent would be accepted (1) or not (0).")
         self._loads = Tally("sidecar_policy_loads", "Loads of the policy.", ("outcome",))
+        self._refusals = Tally("sidecar_policy_refusals", "Policies offered and refused.", ("code",), limit=200)
+        self._source = Level("sidecar_policy_source_up", "Whether the source of bundles answers (1) or not (0).")
         self._reloads = Tally("sidecar_config_reload", "Reloads of the configuration.", ("outcome",))
         self._credentials = Tally("sidecar_credential_resolutions", "Credentials resolved.", ("outcome",))
         self._cached = Tally("sidecar_decision_cache_lookups", "Decisions by where they came from.", ("outcome",))
@@ -102,6 +106,8 @@ class MetricsObserver(Collector):
             "evidence": self._on_evidence,
             "evidence_commit": self._on_evidence_commit,
             "policy_load": self._on_policy_load,
+            "policy_rejected": lambda fields: self._refusals.add((fields.get("code", "unusable"),)),
+            "policy_source": lambda fields: self._source.set(1.0 if fields["outcome"] == "answers" else 0.0),
             "reload": lambda fields: self._reloads.add((fields["outcome"],)),
             "credential": lambda fields: self._credentials.add((fields["outcome"],)),
             "decisions": self._on_decisions,
@@ -164,7 +170,7 @@ class MetricsObserver(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family, for one scrape."""
-        for tally in (self._calls, self._records, self._loads, self._reloads, self._credentials):
+        for tally in (self._calls, self._records, self._loads, self._refusals, self._reloads, self._credentials):
             yield tally.family()
         for tally in (self._cached, self._failures, self._others, self._unobserved):
             yield tally.family()
@@ -172,7 +178,7 @@ class MetricsObserver(Collector):
             yield spread.family()
         for level in (self._size, self._writable, self._cache_entries, self._cache_bytes):
             yield level.family()
-        for level in (self._breaker, self._connections):
+        for level in (self._breaker, self._connections, self._source):
             yield level.family()
         yield GaugeMetricFamily(
             "sidecar_loop_lag_seconds", "Longest delay of the event loop in the last minute.", self._lag.longest()

@@ -159,7 +159,7 @@ class Activations:
             others = [entry for entry in others if _is_called(entry, to)]
         if not others:
             what = "no other bundle is kept" if to is None else f"no other bundle that is kept is called {to!r}"
-            raise Misconfigured(f"{what}; `sidecar policy history --kept` lists them")
+            raise Misconfigured(f"{what}; `sidecar policy history` lists what was active")
         if to is not None and len(others) > 1:
             raise Misconfigured(f"several kept bundles are called {to!r}; name one by its digest")
         return others[0]

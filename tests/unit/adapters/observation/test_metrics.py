@@ -92,6 +92,19 @@ def test_every_event_has_its_numbers() -> None:
     assert value(metrics, "sidecar_evidence_writable") == 0
 
 
+def test_a_refused_policy_is_counted_by_its_code_and_a_source_that_is_away_shows() -> None:
+    metrics = MetricsObserver(HeldClock())
+    assert value(metrics, "sidecar_policy_source_up") is None
+    metrics.observe("policy_rejected", {"message": "m", "errors": [], "code": "older_bundle"})
+    metrics.observe("policy_rejected", {"message": "m", "errors": []})
+    metrics.observe("policy_source", {"outcome": "failed", "origin": "o", "message": "m"})
+    assert value(metrics, "sidecar_policy_refusals_total", code="older_bundle") == 1
+    assert value(metrics, "sidecar_policy_refusals_total", code="unusable") == 1
+    assert value(metrics, "sidecar_policy_source_up") == 0
+    metrics.observe("policy_source", {"outcome": "answers", "origin": "o", "message": ""})
+    assert value(metrics, "sidecar_policy_source_up") == 1
+
+
 def test_a_failed_load_leaves_the_policy_that_decides() -> None:
     clock = HeldClock()
     metrics = MetricsObserver(clock)
