@@ -49,6 +49,7 @@ class Switch(Struct, frozen=True, kw_only=True):
     reason: str
     by: str
     at: int  # microseconds since the epoch
+    evidence_id: str | None = None  # of the change, where it has just been made
 
 
 class Statistics(Struct, frozen=True, kw_only=True):
