@@ -59,6 +59,7 @@ CODES: Final[dict[str, Code]] = {
     "inactive": Code(403, "It was taken out of service"),
     "not_capable": Code(422, "The connector is not capable of this"),
     "wrong_status": Code(409, "Its status does not allow this"),
+    "not_connected": Code(409, "The connector did not connect"),
     "declared": Code(409, "The configuration declares it; it is changed there"),
     "in_use": Code(409, "Something else needs it"),
     "precondition_required": Code(428, "The change does not say what it changes"),

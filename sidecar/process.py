@@ -18,21 +18,21 @@ from typing import Any, Final
 
 from sidecar.adapters.observation.lag import LoopLag
 from sidecar.adapters.observation.lines import LineWriter
+from sidecar.administration import Administration, Around
 from sidecar.config.load import Loaded, fingerprint
 from sidecar.errors import Misconfigured, SidecarError
 from sidecar.listeners.access import AccessDoor
-from sidecar.listeners.admin import AdminDoor
 from sidecar.listeners.metrics import MetricsDoor, serve_metrics
-from sidecar.model.registry import Statistics
-from sidecar.operations.tenant.connectors import Connectors
-from sidecar.pipeline.handle import handle, record_counted
+from sidecar.pipeline.handle import record_counted
 from sidecar.rules.addresses import own_addresses
-from sidecar.rules.catalogue import Catalogue
+from sidecar.rules.catalogue import Catalogue, compile_catalogue
+from sidecar.rules.registered import Combined
 from sidecar.wire.server import Server, ServerLimits
 from sidecar.wiring import build, server_addresses, split, swap
 
 WATCH_SECONDS: Final = 0.5
 COUNT_SECONDS: Final = 1.0
+FOLLOW_SECONDS: Final = 0.25  # what another sidecar changed in a shared registry holds here after at most this
 DRAIN_SECONDS: Final = 25.0  # under the 30 a pod is usually given
 # With Python's default of 5 ms a busy loop lets the evidence writer run some hundred times a second (measured).
 SWITCH_SECONDS: Final = 5e-5
@@ -52,13 +52,14 @@ class Process:
         self._built = build(loaded, lines)
         self._door = AccessDoor(self._built.parts)
         self._server = Server(self._door.answer, self._door.malformed, _limits(self._built.parts.catalogue))
-        self._admin = AdminDoor(self._connectors(), self.status, self.reload)
+        self._admin = Administration(self._built.parts, self._built.registry, self._around())
         self._metrics: MetricsDoor | None = None
         self._lag = LoopLag(self._built.parts.observer)
         self._seen = loaded.print
         self._tasks: list[asyncio.Task[None]] = []
         self._changing = asyncio.Lock()
         self._draining = False
+        self._followed = "followed"
         self.ports: dict[str, int] = {}
 
     async def start(self) -> None:
@@ -80,7 +81,8 @@ class Process:
         self._lag.start()
         host, port = split(config.doors.metrics)
         self._metrics = await serve_metrics(host, port, self._built.metrics.registry, self.readiness)
-        await self._admin.start(self._loaded.resolve(config.doors.admin_socket))
+        await self._follow()
+        admin = await self._admin.open(self._loaded)
         host, port = split(config.doors.access)
         try:
             bound = await self._server.start(host, port)
@@ -89,10 +91,14 @@ class Process:
         self.ports = {"access": bound, "metrics": self._metrics.port}
         # Where 0 was asked for, the ports are known only now; no connector may dial them.
         doors = [(host, bound), (split(config.doors.metrics)[0], self._metrics.port)]
+        if admin is not None and config.doors.admin is not None:
+            self.ports["admin"] = admin
+            doors.append((split(config.doors.admin)[0], admin))
         self._built.parts.own_ports = own_addresses([*doors, *server_addresses(config)])
         self._tasks = [
             asyncio.create_task(self._repeat("watch", WATCH_SECONDS, self._watch)),
             asyncio.create_task(self._repeat("policy", WATCH_SECONDS, self._built.policy.look)),
+            asyncio.create_task(self._repeat("registry", FOLLOW_SECONDS, self._follow)),
             asyncio.create_task(self._repeat("count", COUNT_SECONDS, self._count)),
         ]
         self._built.parts.observer.observe(
@@ -113,8 +119,9 @@ class Process:
         clean = await self._server.drain(DRAIN_SECONDS)
         with contextlib.suppress(SidecarError):  # evidence is not writable: readiness said so
             await record_counted(self._built.parts, self._door.new_id)
-        await self._admin.close()
+        await self._admin.door.close()
         await self._built.caller.close()
+        await self._built.registry.close()
         await self._built.evidence.close()
         self._lag.stop()
         await self._built.policy.close()
@@ -150,15 +157,38 @@ class Process:
             try:
                 fresh = await asyncio.to_thread(self._read)
                 _check_fixed(self._loaded, fresh)
-                swap(self._built, fresh)
+                await self._serve(fresh)
             except SidecarError as error:
                 observer.observe("reload", {"outcome": "failed", **_told(error)})
                 raise
             self._loaded = fresh
-            self._server.swap_limits(_limits(self._built.parts.catalogue))
             observer.observe("reload", {"outcome": "loaded"})
         await self._built.policy.load()
         return self.status()
+
+    async def _serve(self, loaded: Loaded) -> Combined:
+        """Serve a file's configuration together with what is registered, from the next call on."""
+        combined = await asyncio.to_thread(self._admin.registered.combine, loaded.config)
+        catalogue = await asyncio.to_thread(compile_catalogue, combined.config, combined.standing)
+        swap(self._built, loaded._replace(config=combined.config), catalogue)
+        self._admin.registered.combined = combined
+        self._server.swap_limits(_limits(catalogue))
+        return combined
+
+    async def _serve_registered(self) -> Combined:
+        async with self._changing:
+            return await self._serve(self._loaded)
+
+    async def _follow(self) -> None:
+        """Take what changed in the registry. Where it does not answer, what was known goes on being served."""
+        outcome = "followed"
+        try:
+            await self._admin.follow()
+        except SidecarError as error:
+            outcome = error.code
+        if outcome != self._followed:  # told when it changes, not four times a second
+            self._built.parts.observer.observe("registry", {"outcome": outcome})
+        self._followed = outcome
 
     async def _repeat(self, task: str, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` for as long as the process serves; what fails is told and tried again at the next turn."""
@@ -189,14 +219,19 @@ class Process:
         with contextlib.suppress(SidecarError):  # evidence is not writable now; the counts stay for the next time
             await record_counted(parts, self._door.new_id)
 
-    def _connectors(self) -> Connectors:
-        parts = self._built.parts
-        return Connectors(
-            catalogue=lambda: parts.catalogue,
-            statistics=lambda name: parts.traffic[name].statistics() if name in parts.traffic else Statistics(),
-            handle=lambda call: handle(parts, call),
+    def _around(self) -> Around:
+        return Around(
+            declared=lambda: self._loaded.config,
+            serve=self._serve_registered,
+            status=self.status,
+            reload=self.reload,
+            activations=self._activations,
+            connections=self._built.caller.connections,
             new_id=self._door.new_id,
         )
+
+    async def _activations(self) -> dict[str, Any]:
+        return {"revision": self._built.engine.revision, "problem": self._built.policy.problem}
 
 
 def _limits(catalogue: Catalogue) -> ServerLimits:

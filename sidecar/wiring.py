@@ -29,6 +29,7 @@ from sidecar.adapters.policy.history import History
 from sidecar.adapters.policy.records import Records
 from sidecar.adapters.policy.server import ServerEngine
 from sidecar.adapters.policy.server_connection import ServerConnection, ServerSettings, Token
+from sidecar.adapters.registry.sqlite import SqliteStore
 from sidecar.adapters.resolution import SystemResolver
 from sidecar.config.load import Loaded
 from sidecar.config.sections import Config
@@ -40,7 +41,7 @@ from sidecar.pipeline.parts import Parts
 from sidecar.pipeline.switches import Switches
 from sidecar.ports import Analysed, Clock, CredentialSource, EvidenceLog, Observer, PolicyEngine
 from sidecar.rules.addresses import own_addresses, static_addresses
-from sidecar.rules.catalogue import compile_catalogue
+from sidecar.rules.catalogue import IN_FORCE, Catalogue, Standing, compile_catalogue
 from sidecar.rules.references import parse
 from sidecar.wire.client import Timeouts
 
@@ -184,6 +185,7 @@ class Built(NamedTuple):
     caller: HttpCaller
     resolver: SystemResolver
     metrics: MetricsObserver
+    registry: SqliteStore
 
 
 def build(loaded: Loaded, lines: LineWriter) -> Built:
@@ -209,7 +211,7 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
     parts = Parts(
         catalogue=catalogue,
         engine=engine,
-        decisions=DecisionCache(lambda: engine.reads, CACHED_DECISIONS),
+        decisions=DecisionCache(engine, CACHED_DECISIONS),
         credentials=sources,
         caller=caller,
         resolver=resolver,
@@ -221,15 +223,16 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
         clock=clock,
         own_ports=own_addresses([split(config.doors.access), split(config.doors.metrics), *server_addresses(config)]),
     )
-    return Built(parts, engine, policy, evidence, caller, resolver, metrics)
+    registry = SqliteStore(loaded.resolve("registry.db"), config.tenant, clock)
+    return Built(parts, engine, policy, evidence, caller, resolver, metrics, registry)
 
 
-def swap(built: Built, loaded: Loaded) -> None:
-    """Serve another configuration from the next call on. Everything that can fail comes before the first change."""
-    catalogue = compile_catalogue(loaded.config)
+def swap(built: Built, loaded: Loaded, catalogue: Catalogue) -> None:
+    """Serve another configuration, compiled to ``catalogue``, from the next call on. Everything that can fail comes
+    before the first change."""
     addresses = static_addresses(loaded.config.destinations)
     sources = credential_sources(loaded)
-    built.caller.swap(http_settings(loaded))
+    built.caller.swap(http_settings(loaded, catalogue.standing))
     built.resolver.fix(addresses)
     built.parts.credentials = sources
     built.parts.catalogue = catalogue
@@ -254,8 +257,8 @@ def credential_sources(loaded: Loaded) -> dict[str, CredentialSource]:
     return {scheme: SOURCES[scheme](loaded.config, loaded.directory) for scheme in schemes & SOURCES.keys()}
 
 
-def http_settings(loaded: Loaded) -> dict[str, HttpSettings]:
-    """What the HTTP caller must know of each connector."""
+def http_settings(loaded: Loaded, standing: Standing = IN_FORCE) -> dict[str, HttpSettings]:
+    """What the HTTP caller must know of each connector that is in service; connections of others end."""
     return {
         name: HttpSettings(
             secure=section.base_url.startswith("https:"),
@@ -269,6 +272,7 @@ def http_settings(loaded: Loaded) -> dict[str, HttpSettings]:
             ),
         )
         for name, section in loaded.config.connectors.items()
+        if ("connector", name) not in standing.inactive
     }
 
 

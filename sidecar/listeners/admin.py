@@ -1,111 +1,237 @@
-"""The administrators' door: aiohttp on a Unix socket that only its owner may open (0600).
+"""The administrators' door: HTTP on ``doors.admin`` (loopback, or TLS) and on a Unix socket of its owner.
 
-Who can open the socket is its guard: the file's mode is checked by the kernel at connect. What fails is answered with
-the same problem document as on the agent's door.
+A request goes through, in this order: Host and Origin, who asks (``listeners.admin_caller``), the route, its guard,
+the rate of who asks, the body and the version it is about; only then the verb. What is refused at any of these is
+recorded as evidence and answered as a problem document (RFC 9457), as on the agents' door.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable
+import asyncio
+import ssl
+from collections.abc import Callable
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from sidecar.errors import Misconfigured, Refused, SidecarError
+from sidecar.errors import Misconfigured, Refused, SidecarError, Unavailable
 from sidecar.listeners.access import reply
-from sidecar.listeners.routes import LOCAL_ADMIN, Route, Routes
-from sidecar.model.call import Problem
-from sidecar.operations.tenant.connectors import Connectors
+from sidecar.listeners.admin_answers import AdminAnswers, Asked, Told, Verbs
+from sidecar.listeners.admin_bodies import decoded
+from sidecar.listeners.admin_caller import SOCKET, SURFACE, Place, admit, check_site, peer, place, unproven
+from sidecar.listeners.admin_openapi import openapi
+from sidecar.listeners.admin_routes import Endpoint, endpoints
+from sidecar.listeners.admin_server import AdminServer, code_of
+from sidecar.listeners.routes import ADMIN_GUARDS, Route, Routes
+from sidecar.model.call import Call, Outcome, Problem
+from sidecar.model.principal import Principal
+from sidecar.operations.registered import ANY_VERSION
+from sidecar.pipeline.handle import turn_away
+from sidecar.pipeline.parts import Parts
 from sidecar.pipeline.refusal import TYPE_PREFIX, problem
+from sidecar.rules.catalogue import per_second
 from sidecar.rules.documents import parse_json
 
-_BODY_BYTES = 1 << 20
-Handler = Callable[[web.Request, dict[str, str]], Awaitable[web.Response]]
+BODY_SECONDS: Final = 15.0
+_LOGINS_PER_SECOND: Final = 1.0  # failed ones of one address; keys that prove somebody are never held up by them
+_LOGINS_AT_ONCE: Final = 10
+_HEADERS: Final = {
+    hdrs.CACHE_CONTROL: "no-store",
+    hdrs.SERVER: "sidecar",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class AdminDoor:
-    """``status`` gives what ``sidecar status`` shows; ``reload`` reads the configuration again, or raises."""
+    """Serves ``verbs``. A route without a guard refuses to start: ``Misconfigured`` from the constructor."""
 
-    def __init__(
-        self,
-        connectors: Connectors,
-        status: Callable[[], dict[str, Any]],
-        reload: Callable[[], Awaitable[dict[str, Any]]],
-    ) -> None:
-        self._connectors = connectors
-        self._status = status
-        self._reload = reload
-        self._runner: web.AppRunner | None = None
-        self._routes: Routes[Handler] = Routes(
-            [
-                Route("GET", "/v1/status", LOCAL_ADMIN, self._show_status),
-                Route("POST", "/v1/reload", LOCAL_ADMIN, self._do_reload),
-                Route("GET", "/v1/connectors", LOCAL_ADMIN, self._list),
-                Route("GET", "/v1/connectors/{connector}", LOCAL_ADMIN, self._show),
-                Route("POST", "/v1/connectors/{connector}/operations/{operation}/test", LOCAL_ADMIN, self._test),
-            ]
+    def __init__(self, parts: Parts, new_id: Callable[[], str], verbs: Verbs) -> None:
+        self._parts = parts
+        self._new_id = new_id
+        self.endpoints = endpoints(AdminAnswers(verbs, lambda: openapi(self.endpoints)))
+        self._routes: Routes[Endpoint] = Routes(
+            Route(endpoint.method, endpoint.pattern, endpoint.guard, endpoint) for endpoint in self.endpoints
         )
+        self._server = AdminServer()
 
     async def start(self, socket: Path) -> None:
-        """Listen on ``socket``, replacing a stale one."""
-        application = web.Application(client_max_size=_BODY_BYTES)
-        application.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(application, access_log=None)
-        await self._runner.setup()
-        _clear(socket)
-        before = os.umask(0o177)  # the socket must never exist with a wider mode, not for a moment
-        try:
-            await web.UnixSite(self._runner, str(socket)).start()
-        except OSError as error:
-            raise Misconfigured(f"the admin socket {socket} cannot be opened: {error.strerror}") from None
-        finally:
-            os.umask(before)
+        """Listen on ``socket``, replacing a stale one. Raises ``Misconfigured``."""
+        await self._server.listen_unix(socket, self._answering(SOCKET), self._unparsed)
+
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None, names: tuple[str, ...] = ()) -> int:
+        """Listen on TCP; ``names`` are those of the certificate. The port. Raises ``Misconfigured``."""
+        scheme = "http" if tls is None else "https"
+        here: list[Place] = []
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            return await self._answer(request, here[0])
+
+        bound = await self._server.listen(host, port, tls, answer, self._unparsed)
+        here.append(place(scheme, host, bound, names))
+        return bound
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._server.close()
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    def _answering(self, at: Place) -> Callable[[web.BaseRequest], Any]:
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            return await self._answer(request, at)
+
+        return answer
+
+    async def _answer(self, request: web.BaseRequest, at: Place) -> web.StreamResponse:
+        call: Call | None = None
         try:
-            found = self._routes.find(request.method, request.path)
-            return await found.handler(request, found.values)
+            check_site(request.headers, at)
+            call = unproven(request, at, self._new_id(), self._parts.catalogue)
+            principal = admit(call, self._parts.catalogue, self._parts.clock.now())
+            return await self._govern(request, principal)
         except Misconfigured as error:
             return _misconfigured(error)
         except SidecarError as error:
-            return _problem(error)
+            return await self._refuse(request, call, error)
         except web.HTTPRequestEntityTooLarge:
-            return _problem(Refused("body_too_large", f"The body may have at most {_BODY_BYTES} bytes."))
+            return await self._refuse(request, call, Refused("body_too_large", "The body may have at most 1 MiB."))
+        except Exception as error:
+            self._parts.observer.observe("failure", {"door": "admin", "error": type(error).__name__})
+            failed = Unavailable("internal_error", "The sidecar failed while handling the request.")
+            return await self._refuse(request, call, failed)
 
-    async def _show_status(self, _: web.Request, __: dict[str, str]) -> web.Response:
-        return _json(self._status())
+    async def _govern(self, request: web.BaseRequest, principal: Principal) -> web.Response:
+        found = self._routes.find(request.method, request.path)
+        endpoint = found.handler
+        if not ADMIN_GUARDS[endpoint.guard] & set(principal.roles):
+            wanted = " or ".join(sorted(ADMIN_GUARDS[endpoint.guard]))
+            raise Refused("forbidden", f"This route is for the role {wanted}; yours: {_listed(principal.roles)}.")
+        await self._take(principal)
+        query = _query(request, endpoint.query)
+        version = _version(request) if endpoint.matches else None
+        body = await _body(request, endpoint)
+        told = await endpoint.answer(Asked(principal, found.values, query, body, version))
+        return await _response(told)
 
-    async def _do_reload(self, _: web.Request, __: dict[str, str]) -> web.Response:
-        return _json(await self._reload())
+    async def _take(self, principal: Principal) -> None:
+        rate = self._parts.catalogue.limits.principal
+        wait = await self._parts.counter.take(f"principal:{principal.id}", per_second(rate), rate.burst)
+        if wait is not None:
+            raise Refused("rate_limited", f"Too many requests; try again in {wait:.1f} seconds.", retry_after=wait)
 
-    async def _list(self, _: web.Request, __: dict[str, str]) -> web.Response:
-        return _json({"connectors": self._connectors.listed()})
+    async def _refuse(self, request: web.BaseRequest, call: Call | None, error: SidecarError) -> web.Response:
+        if error.code == "unauthenticated":
+            host = peer(request).rpartition(":")[0]
+            wait = await self._parts.counter.take(f"login:{host}", _LOGINS_PER_SECOND, _LOGINS_AT_ONCE)
+            if wait is not None:
+                call, error = None, Refused("rate_limited", "Too many keys that are not known.", retry_after=wait)
+        if call is None:  # nobody was looked for: the refusal is the request's own
+            call = Call(id=self._new_id(), surface=SURFACE, action="admin", peer=peer(request))
+        outcome = await turn_away(self._parts, call, error)
+        response = await _outcome(outcome)
+        if error.code == "method_not_allowed":
+            response.headers[hdrs.ALLOW] = ", ".join(self._routes.methods(request.path))
+        if request.body_exists and not request.content.at_eof():
+            response.force_close()  # the rest of a body that nobody reads
+        return response
 
-    async def _show(self, _: web.Request, at: dict[str, str]) -> web.Response:
-        return _json(self._connectors.shown(at["connector"]))
-
-    async def _test(self, request: web.Request, at: dict[str, str]) -> web.Response:
-        body = parse_json(await request.read() or b"{}")
-        if not isinstance(body, dict) or not {"parameters"}.issuperset(body):
-            raise Refused("invalid_payload", 'Send {"parameters": {...}} or nothing.')
-        outcome = await self._connectors.test(at["connector"], at["operation"], body.get("parameters"))
-        answer = reply(outcome)
-        content = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
-        return web.Response(status=answer.status, headers=headers, body=content)
+    def _unparsed(self, status: int) -> web.Response:
+        code = code_of(status)
+        detail = (
+            "The sidecar failed while handling the request."
+            if code == "internal_error"
+            else "The bytes are not a request that this door reads."
+        )
+        return _document(problem(Refused(code, detail), None, None), code_status(code), "application/problem+json")
 
 
-def _problem(error: SidecarError) -> web.Response:
-    shown = problem(error, None, None)
-    return _json(shown, shown.status, "application/problem+json")
+def code_status(code: str) -> int:
+    """The status of a code."""
+    return problem(Refused(code, ""), None, None).status
+
+
+def _listed(roles: tuple[str, ...]) -> str:
+    return ", ".join(roles) or "none"
+
+
+def _query(request: web.BaseRequest, known: tuple[str, ...]) -> dict[str, str]:
+    pairs = list(request.query.items())
+    query = dict(pairs)
+    if len(query) != len(pairs) or not set(known).issuperset(query):
+        takes = f"takes {', '.join(known)}, each once" if known else "takes nothing"
+        raise Refused("invalid_payload", f"The query of this route {takes}.")
+    return query
+
+
+def _version(request: web.BaseRequest) -> int | None:
+    """Which version the change is about: of If-Match (``"3"``), or None for a new thing (``If-None-Match: *``).
+
+    Raises ``Refused``: precondition_required where neither is said (RFC 6585 section 3), malformed.
+    """
+    matches = request.headers.getall(hdrs.IF_MATCH, [])
+    new = request.headers.getall(hdrs.IF_NONE_MATCH, [])
+    if len(matches) + len(new) == 0:
+        raise Refused(
+            "precondition_required",
+            'Say what is changed: If-Match with the ETag that was read, or "If-None-Match: *" for something new.',
+        )
+    if len(matches) + len(new) > 1:
+        raise Refused("malformed", "One of If-Match and If-None-Match is needed, once.")
+    if new:
+        if new[0].strip() != "*":
+            raise Refused("malformed", "If-None-Match is * here.")
+        return None
+    text = matches[0].strip()
+    if text == "*":
+        return ANY_VERSION
+    if not (text.startswith('"') and text.endswith('"') and text[1:-1].isascii() and text[1:-1].isdecimal()):
+        raise Refused("malformed", 'If-Match is an ETag of this door, such as "3".')
+    return int(text[1:-1][:18])
+
+
+async def _body(request: web.BaseRequest, endpoint: Endpoint) -> Any:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await request.read()
+    except TimeoutError:
+        raise Refused("request_timeout", "The body did not arrive in time.") from None
+    if endpoint.body is None and endpoint.section is None:
+        if raw:
+            raise Refused("invalid_payload", "This route takes no body.")
+        return None
+    if raw and request.content_type != "application/json":
+        raise Refused("unsupported_media_type", "Send the body as JSON, with Content-Type: application/json.")
+    value = parse_json(raw) if raw else {}
+    if not isinstance(value, dict):
+        raise Refused("invalid_payload", "The body is a JSON object.")
+    if endpoint.body is not None:
+        return decoded(value, endpoint.body)
+    return value
+
+
+async def _response(told: Told) -> web.Response:
+    if told.outcome is not None:
+        return await _outcome(told.outcome)
+    response = _document(told.value, told.status)
+    if told.version is not None:
+        response.headers[hdrs.ETAG] = f'"{told.version}"'
+    return response
+
+
+async def _outcome(outcome: Outcome) -> web.Response:
+    answer = reply(outcome)
+    content = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
+    response = web.Response(status=answer.status, headers=headers, body=content)
+    for name, value in _HEADERS.items():
+        response.headers[name] = value
+    if outcome.retry_after is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(max(1, ceil(outcome.retry_after)))
+    return response
 
 
 def _misconfigured(error: Misconfigured) -> web.Response:
@@ -120,15 +246,8 @@ def _misconfigured(error: Misconfigured) -> web.Response:
         policy_revision=None,
         reasons=tuple({"code": reason.code, "message": reason.message} for reason in error.reasons),
     )
-    return _json(shown, shown.status, "application/problem+json")
+    return _document(shown, shown.status, "application/problem+json")
 
 
-def _json(value: object, status: int = 200, kind: str = "application/json") -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(value), content_type=kind)
-
-
-def _clear(socket: Path) -> None:
-    """Remove what an earlier process left; never a file that somebody named by mistake."""
-    if socket.exists() and not socket.is_socket():
-        raise Misconfigured(f"{socket} is not a socket; the admin socket would replace it")
-    socket.unlink(missing_ok=True)
+def _document(value: object, status: int = 200, kind: str = "application/json") -> web.Response:
+    return web.Response(status=status, body=_encode(value), content_type=kind, headers=_HEADERS)

@@ -12,9 +12,26 @@ Handler = TypeVar("Handler")
 
 PUBLIC = "public"  # probes and metrics: no tenant data
 AGENT = "agent"  # a principal of the tenant, by API key
-LOCAL_ADMIN = "local admin"  # whoever may open the 0600 admin socket
 
-_GUARDS = frozenset({PUBLIC, AGENT, LOCAL_ADMIN})
+# The roles of people at the administrators' door.
+TENANT_ADMIN, AUDITOR, OPERATOR = "tenant-admin", "auditor", "operator"
+ROLES = (TENANT_ADMIN, AUDITOR, OPERATOR)
+
+# The guards of that door: who may enter. An auditor reads; what is the operator's is not the tenant's (INV-6).
+READS = "reads"
+READS_EVIDENCE = "reads evidence"
+CHANGES = "changes"
+RUNS = "runs"
+OPERATES = "operates"
+ADMIN_GUARDS: dict[str, frozenset[str]] = {
+    READS: frozenset({TENANT_ADMIN, AUDITOR, OPERATOR}),
+    READS_EVIDENCE: frozenset({TENANT_ADMIN, AUDITOR}),
+    CHANGES: frozenset({TENANT_ADMIN, OPERATOR}),
+    RUNS: frozenset({TENANT_ADMIN}),
+    OPERATES: frozenset({OPERATOR}),
+}
+
+_GUARDS = frozenset({PUBLIC, AGENT, *ADMIN_GUARDS})
 _PLACE = re.compile(r"\{(\w+)\}")
 
 

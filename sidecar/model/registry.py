@@ -81,3 +81,9 @@ class ConnectorView(Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     operations: tuple[str, ...]
     statistics: Statistics
+    capabilities: tuple[str, ...] = ()
+    declared: bool = True  # by sidecar.yaml; otherwise an admin registered it
+    version: int | None = None  # of the registry's row: what If-Match names
+    by: str | None = None
+    at: int | None = None  # microseconds since the epoch
+    problems: tuple[str, ...] = ()  # why it is not served, or not complete

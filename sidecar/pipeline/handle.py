@@ -61,7 +61,10 @@ NOTHING_SECRET = Scrubber(())
 SCRUBBED_AT_ONCE = 1 << 14  # bytes; a hostile body of this size takes some milliseconds
 
 # Refused before a head could be read, so no key could be seen either.
-UNREADABLE = frozenset({"malformed", "headers_too_large", "unsupported_version", "request_timeout"})
+UNREADABLE = frozenset(
+    {"malformed", "headers_too_large", "unsupported_version", "request_timeout", "rate_limited"}
+    | {"host_forbidden", "origin_forbidden"}
+)
 
 
 class Offered(NamedTuple):

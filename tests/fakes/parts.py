@@ -50,7 +50,8 @@ def key_of(name: str) -> str:
     return f"scp_key_{name}_" + (name * 43)[:43]
 
 
-def _keys(name: str) -> list[dict[str, str]]:
+def hashed_key(name: str) -> list[dict[str, str]]:
+    """The ``keys`` of a principal's section: the hash of ``key_of(name)``."""
     return [{"id": f"key_{name}", "sha256": hashlib.sha256(key_of(name).encode()).hexdigest()}]
 
 
@@ -59,9 +60,9 @@ ITEM: Final = {"type": "object", "required": ["id"], "properties": {"id": {"type
 CONFIG: Final[dict[str, Any]] = {
     "tenant": "acme",
     "principals": {
-        "alice": {"roles": ["reader"], "labels": {"team": "support"}, "keys": _keys("alice")},
-        "bob": {"keys": _keys("bob")},
-        "stranger": {"tenant": "umbrella", "keys": _keys("stranger")},
+        "alice": {"roles": ["reader"], "labels": {"team": "support"}, "keys": hashed_key("alice")},
+        "bob": {"keys": hashed_key("bob")},
+        "stranger": {"tenant": "umbrella", "keys": hashed_key("stranger")},
     },
     "credentials": {
         "crm": {

@@ -349,7 +349,7 @@ async def test_run_serves_until_it_is_told_to_end(home: Home) -> None:
     await until(lambda: running.done() or ready.exists())
     assert not running.done()
     ports = json.loads(ready.read_text())  # whole as soon as it is there
-    assert sorted(ports) == ["access", "metrics"] and all(accepts(port) for port in ports.values())
+    assert sorted(ports) == ["access", "admin", "metrics"] and all(accepts(port) for port in ports.values())
     assert not list(home.folder.glob("ready.*"))
     os.kill(os.getpid(), signal.SIGHUP)
     await until(lambda: bool(home.events("reload")))

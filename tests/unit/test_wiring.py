@@ -19,6 +19,7 @@ from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.server import ServerEngine
 from sidecar.config.load import Loaded, read
 from sidecar.errors import Misconfigured
+from sidecar.rules.catalogue import Standing, compile_catalogue
 from sidecar.wiring import (
     POLICIES,
     SOURCES,
@@ -161,7 +162,8 @@ async def test_another_configuration_is_served_from_the_next_call_on(built: Buil
     document = changed("connectors.erp", {"kind": "http", "base_url": "https://erp.example"}, BASE)
     document = changed("credentials", {}, changed("connectors.crm.auth", ..., document))
     document = changed("destinations.crm", {**FIXED, "addresses": ["10.9.9.9"]}, document)
-    swap(built, loaded(tmp_path, document))
+    fresh = loaded(tmp_path, document)
+    swap(built, fresh, compile_catalogue(fresh.config))
     assert set(built.parts.catalogue.connectors) == {"crm", "erp"}
     assert built.parts.credentials == {}
     assert await built.resolver.resolve("crm.example.com") == ("10.9.9.9",)
@@ -183,7 +185,7 @@ async def test_what_cannot_be_compiled_leaves_everything_as_it_was(built: Built,
         document = changed("destinations.crm", grant, document)
     fresh = loaded(tmp_path, document)
     with pytest.raises(Misconfigured):
-        swap(built, fresh)
+        swap(built, fresh, compile_catalogue(fresh.config))
     assert built.parts.catalogue is catalogue
     assert built.parts.credentials is sources
     assert {name: line.settings for name, line in built.caller._lines.items()} == settings
@@ -228,3 +230,9 @@ def test_the_servers_address_is_no_destination_of_anybodys(tmp_path: Path) -> No
 def test_the_servers_token_gets_its_source(tmp_path: Path) -> None:
     document = {"tenant": "acme", "policy": {"server": {**SERVER, "token": "encrypted://opa"}}}
     assert set(credential_sources(loaded(tmp_path, document))) == {"encrypted"}
+
+
+def test_a_connector_out_of_service_has_no_connections(tmp_path: Path) -> None:
+    at = loaded(tmp_path)
+    assert set(http_settings(at)) == {"crm"}
+    assert set(http_settings(at, Standing(inactive=frozenset({("connector", "crm")})))) == set()

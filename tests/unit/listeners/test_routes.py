@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.errors import Misconfigured, Refused
-from sidecar.listeners.routes import AGENT, LOCAL_ADMIN, PUBLIC, Route, Routes
+from sidecar.listeners.routes import ADMIN_GUARDS, AGENT, PUBLIC, ROLES, Route, Routes
 
 
 def routes(*pairs: tuple[str, str]) -> Routes[str]:
@@ -28,7 +28,14 @@ def test_inv_6_a_route_without_a_guard_refuses_to_start(guard: str) -> None:
         Routes([Route("GET", "/v1/x", guard, "handler")])
 
 
-@pytest.mark.parametrize("guard", [AGENT, LOCAL_ADMIN, PUBLIC])
+def test_inv_6_a_guard_names_known_roles_and_an_operator_is_no_tenant_admin() -> None:
+    for guard, roles in ADMIN_GUARDS.items():
+        assert roles and roles <= set(ROLES), guard
+    assert ADMIN_GUARDS["operates"] == {"operator"}
+    assert "auditor" not in ADMIN_GUARDS["changes"] | ADMIN_GUARDS["runs"] | ADMIN_GUARDS["operates"]
+
+
+@pytest.mark.parametrize("guard", [AGENT, PUBLIC, *ADMIN_GUARDS])
 def test_a_route_with_a_guard_is_found(guard: str) -> None:
     assert Routes([Route("GET", "/", guard, "here")]).find("GET", "/").handler == "here"
 

@@ -1,0 +1,1 @@
+"""What only the operators of the sidecar may do, not the people of a tenant."""

@@ -1,0 +1,92 @@
+"""The administrators' verbs and door over fakes: a stage, a registry in memory, and people of each role.
+
+``Desk`` is what ``administration`` builds for a process, with ``serve`` doing what the process's does. People are
+``ada`` (tenant admin), ``audrey`` (auditor), ``oscar`` (operator) and ``nobody``, a person without a role; ``alice``
+of the stage is an agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+
+from sidecar.administration import Administration, Around
+from sidecar.config.sections import Config
+from sidecar.model.principal import Principal
+from sidecar.rules.catalogue import compile_catalogue
+from sidecar.rules.registered import Combined
+from tests.fakes.parts import ADDRESS, CONFIG, Stage, hashed_key, set_stage
+from tests.fakes.registry import FakeRegistryStore
+
+PEOPLE: Final = {"ada": ["tenant-admin"], "audrey": ["auditor"], "oscar": ["operator"], "nobody": []}
+HOUSE: Final[dict[str, Any]] = CONFIG | {
+    "principals": CONFIG["principals"]
+    | {name: {"kind": "person", "roles": roles, "keys": hashed_key(name)} for name, roles in PEOPLE.items()}
+}
+SECTION: Final = {
+    "kind": "http",
+    "base_url": "https://wiki.example",
+    "operations": {
+        "get": {
+            "method": "GET",
+            "path": "/pages/{id}",
+            "parameters": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
+        }
+    },
+}
+
+
+class Desk:
+    """``reloads`` counts; ``config`` is the file's configuration, which a test may replace."""
+
+    def __init__(self, document: dict[str, Any] = HOUSE, stage: Stage | None = None) -> None:
+        self.config = msgspec.convert(document, Config)
+        self.stage = stage or set_stage(self.config)
+        self.stage.resolver.names["wiki.example"] = (ADDRESS,)
+        self.store = FakeRegistryStore(clock=self.stage.clock)
+        self.reloads = 0
+        self.numbers = 0
+        around = Around(
+            declared=lambda: self.config,
+            serve=self.serve,
+            status=lambda: {"ready": True, "configuration": "/etc/sidecar.yaml", "doors": {"admin": 1}},
+            reload=self.reload,
+            activations=self.activations,
+            connections=lambda _: (2, 1, 0),
+            new_id=self.new_id,
+        )
+        self.administration = Administration(self.stage.parts, self.store, around)
+        self.door = self.administration.door
+        self.verbs = self.administration.verbs
+        self.registered = self.administration.registered
+
+    def new_id(self) -> str:
+        self.numbers += 1
+        return f"a-{self.numbers}"
+
+    async def serve(self) -> Combined:
+        combined = await asyncio.to_thread(self.registered.combine, self.config)
+        self.stage.parts.catalogue = compile_catalogue(combined.config, combined.standing)
+        return combined
+
+    async def reload(self) -> dict[str, Any]:
+        self.reloads += 1
+        return {"outcome": "loaded"}
+
+    async def activations(self) -> dict[str, Any]:
+        return {"revision": None}
+
+    def person(self, name: str) -> Principal:
+        """As the path knows them now, with the roles they were granted."""
+        return self.stage.parts.catalogue.principals[name]
+
+    @property
+    def changes(self) -> list[tuple[str, str, str, str | None]]:
+        """What evidence says of changes, second records only: verb, kind, id and the code of one that failed."""
+        return [
+            (leaf.change.verb, leaf.change.kind, leaf.change.id, leaf.code)
+            for leaf in self.stage.evidence.leaves
+            if leaf.change is not None and leaf.change.of is not None
+        ]
