@@ -15,7 +15,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from benchmarks import compare, peers, report, scenarios
+from benchmarks import compare, decisions, peers, report, scenarios
 from benchmarks.compare import Effort, Measured
 
 _LATEST: Final = Path(__file__).with_name("latest.json")
@@ -66,6 +66,7 @@ def _run(effort: Effort, *, soak: bool, tell: Callable[[str], None]) -> Measured
     try:
         found = [
             compare.run(folder / "plain", effort, tell),
+            decisions.run(folder / "decisions", effort.evaluations, tell),
             scenarios.over_tls(folder / "tls", effort.seconds, tell),
             scenarios.startup(folder / "startup", effort.rounds, tell),
             scenarios.slow_disk(folder / "slow", 2 + 2 * effort.rounds, tell),

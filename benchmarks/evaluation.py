@@ -63,6 +63,18 @@ async def evaluate(loaded: Loaded, stream: Stream, count: int) -> float:
     return used / count * 1e6
 
 
+def inputs(loaded: Loaded, stream: Stream, count: int) -> list[bytes]:
+    """The documents that ``count`` calls of a stream are decided on."""
+    catalogue = compile_catalogue(loaded.config)
+    calls = [_call(stream, f"{serial:010d}") for serial in range(count)]
+    principal, target = identify(calls[0], catalogue), select(calls[0], catalogue)
+    now = time.time_ns() // 1000
+    return [
+        document(facts(call, principal, target, call.parameters, validate(call.parameters, target.operation), now))
+        for call in calls
+    ]
+
+
 def measure(config: Path, key: str, count: int) -> float:
     """``evaluate`` in a process of its own, so that only its threads are counted."""
     command = [sys.executable, "-m", "benchmarks.evaluation", str(config), key, str(count)]

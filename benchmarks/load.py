@@ -39,6 +39,7 @@ class Stream(NamedTuple):
     label: str
     key: str
     keyed: bool = False  # with an idempotency key in each, which the upstream and the evidence both see
+    repeated: bool = False  # the same payload again and again
 
     def parameters(self, serial: str) -> dict[str, Any]:
         """The operation's parameters in one payload."""
@@ -56,7 +57,8 @@ class Stream(NamedTuple):
 def drive(port: int, stream: Stream, connections: int, seconds: int, timeout: int = 5) -> Load:
     """Load the subject on ``port`` of this machine. An answer later than ``timeout`` seconds counts as broken."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={timeout}s", "-s", str(_SCRIPT)]
-    command += [f"http://127.0.0.1:{port}{PATH}", "--", stream.body(HOLE), f"Bearer {stream.key}"]
+    body = stream.body("0" * len(HOLE) if stream.repeated else HOLE)
+    command += [f"http://127.0.0.1:{port}{PATH}", "--", body, f"Bearer {stream.key}"]
     ran = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=seconds + timeout + _GRACE_SECONDS
     )

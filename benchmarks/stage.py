@@ -104,9 +104,9 @@ class Governed:
         if tls:
             self._seal()
 
-    def stream(self, label: str, *, keyed: bool = False) -> Stream:
+    def stream(self, label: str, *, keyed: bool = False, repeated: bool = False) -> Stream:
         """A stream of payloads for this sidecar."""
-        return Stream(label, self.key, keyed)
+        return Stream(label, self.key, keyed, repeated)
 
     def start(self, *before: str) -> Running:
         """Start it behind ``before`` (a tracer's command line) and wait until every door is open."""

@@ -10,10 +10,10 @@ The least recently used answer goes first, by count and by bytes. A repeated dec
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Final
 
 from sidecar.model.decision import Reads, Verdict
+from sidecar.ports import Analysed
 from sidecar.rules.decision_keys import Key, why_not
 
 MOST_BYTES: Final = 16 << 20  # of keys and answers, with what Python adds to them
@@ -21,17 +21,19 @@ LARGEST: Final = 1 << 15  # bytes of an input; larger ones hardly come twice
 _ENTRY: Final = 400  # bytes that an entry takes beside its key and its answer (measured)
 
 
-def _nothing() -> Reads | None:
-    return None
+class _Unknown:
+    """An engine that does not know what its policy reads."""
+
+    reads: Reads | None = None
 
 
 class DecisionCache:
-    """``reads`` is the engine's (``ports.Analysed``); without one, or with no ``entries``, nothing is kept."""
+    """Of one engine. With one that does not know what its policy reads, or no ``entries``, nothing is kept."""
 
-    __slots__ = ("_bytes", "_entries", "_key", "_known", "_most", "_reads", "_reason", "hits", "misses", "passed")
+    __slots__ = ("_bytes", "_engine", "_entries", "_key", "_known", "_most", "_reason", "hits", "misses", "passed")
 
-    def __init__(self, reads: Callable[[], Reads | None] = _nothing, entries: int = 0) -> None:
-        self._reads = reads
+    def __init__(self, engine: Analysed | None = None, entries: int = 0) -> None:
+        self._engine: Analysed = engine or _Unknown()
         self._most = entries
         self._known: Reads | None = None
         self._key: Key | None = None
@@ -42,7 +44,7 @@ class DecisionCache:
 
     def find(self, document: bytes) -> Verdict | None:
         """The answer to this input, if the active policy gave it before to one that is the same to it."""
-        reads = self._reads()
+        reads = self._engine.reads
         if reads is not self._known:
             self._begin(reads)
         key = self._key
@@ -60,7 +62,7 @@ class DecisionCache:
 
     def keep(self, document: bytes, verdict: Verdict) -> None:
         """Remember an answer, if the policy that gave it is still the active one."""
-        reads = self._reads()
+        reads = self._engine.reads
         if reads is not self._known:
             self._begin(reads)
         key = self._key
@@ -79,11 +81,11 @@ class DecisionCache:
     def resize(self, entries: int) -> None:
         """Keep this many from now on; what is kept is forgotten."""
         self._most = entries
-        self._begin(self._reads())
+        self._begin(self._engine.reads)
 
     def why_not(self) -> str | None:
         """Why decisions of the active policy are not kept, as a sentence; None where they are."""
-        reads = self._reads()
+        reads = self._engine.reads
         if reads is not self._known:
             self._begin(reads)
         return self._reason

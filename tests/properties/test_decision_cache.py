@@ -29,7 +29,7 @@ def test_p13_a_cached_decision_is_the_one_the_policy_would_give(name: str) -> No
 @pytest.mark.parametrize("name", WHOLE | IMPURE)
 def test_p13_what_reads_everything_or_is_impure_is_never_cached(name: str) -> None:
     policy, dice = Asked(source((WHOLE | IMPURE)[name])), random.Random(name)
-    cache = DecisionCache(lambda: policy.reads, 1000)
+    cache = DecisionCache(policy, 1000)
     for _ in range(50):
         document = encode(make_input(dice))
         assert cache.find(document) is None

@@ -39,7 +39,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def cache(engine: Engine) -> DecisionCache:
-    return DecisionCache(lambda: engine.reads, 100)
+    return DecisionCache(engine, 100)
 
 
 def test_an_answer_is_found_for_inputs_that_are_the_same_to_the_policy(cache: DecisionCache) -> None:
@@ -95,7 +95,7 @@ def test_p07_the_key_is_that_of_the_policy_that_answered(engine: Engine, cache: 
 )
 def test_p13_what_cannot_be_cached_is_not_and_says_why(engine: Engine, known: Reads | None, word: str) -> None:
     engine.reads = known
-    cache = DecisionCache(lambda: engine.reads, 100)
+    cache = DecisionCache(engine, 100)
     cache.keep(document(a=1), verdict())
     assert cache.find(document(a=1)) is None
     assert word in str(cache.why_not())
@@ -103,7 +103,7 @@ def test_p13_what_cannot_be_cached_is_not_and_says_why(engine: Engine, known: Re
 
 
 def test_switched_off_it_keeps_nothing(engine: Engine) -> None:
-    cache = DecisionCache(lambda: engine.reads)
+    cache = DecisionCache(engine)
     assert "switched off" in str(cache.why_not())
     cache.keep(document(a=1), verdict())
     assert cache.find(document(a=1)) is None
@@ -126,7 +126,7 @@ def test_the_least_recently_used_answer_goes_first(cache: DecisionCache) -> None
 
 
 def test_its_memory_is_bounded_whatever_comes(engine: Engine) -> None:
-    cache = DecisionCache(lambda: engine.reads, 1_000_000)
+    cache = DecisionCache(engine, 1_000_000)
     for number in range(600):
         cache.keep(document(a=f"{number:030000}"), verdict(answer=b"x" * 10_000))
         assert cache.tell()["bytes"] <= MOST_BYTES

@@ -1,0 +1,137 @@
+"""One decision by the embedded engine, from the cache, and over a hundred thousand entries of data.
+
+``python -m benchmarks.decisions CONFIG KEY COUNT`` prints the rows as JSON. The inputs are those of governed calls,
+no two of which are the same; all three are asked the same ones in turns: a noisy machine is noisy for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, Final, Self
+
+import msgspec
+import uvloop
+
+from benchmarks.compare import Measured
+from benchmarks.evaluation import Silent, inputs
+from benchmarks.load import Stream
+from benchmarks.rows import Figure, Row
+from benchmarks.stage import Governed
+from sidecar.adapters.policy.embedded import EmbeddedEngine
+from sidecar.adapters.policy.files import PolicyFiles, read_policy
+from sidecar.config.load import Loaded, read
+from sidecar.pipeline.decisions import DecisionCache
+
+SCENARIO: Final = "decision"
+EMBEDDED, CACHED, FULL = "embedded", "cached", "embedded-100000-entries"
+_ENTRIES: Final = 100_000
+_TURNS: Final = 40
+_LIMIT_SECONDS: Final = 120
+_TIMES_EVALUATION: Final = 1 / 20
+_DATA_PERCENT: Final = 10.0
+
+
+def run(folder: Path, count: int, tell: Callable[[str], None]) -> Measured:
+    """Measure in a process of its own. Raises ``RuntimeError`` where it fails."""
+    tell("one decision: embedded, cached, and over 100,000 entries")
+    folder.mkdir()
+    sidecar = Governed(folder / "sidecar", 9)  # nothing is called
+    command = [sys.executable, "-m", "benchmarks.decisions", str(sidecar.config), sidecar.key, str(count)]
+    root = Path(__file__).parents[1]
+    ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=_LIMIT_SECONDS)
+    if ran.returncode != 0:
+        raise RuntimeError(f"The decisions could not be measured:\n{ran.stderr}")
+    rows = msgspec.json.decode(ran.stdout, type=list[Row])
+    cpu = {row.subject: row.cpu_us_per_call or 0.0 for row in rows}
+    p50 = {row.subject: row.p50_ms or 0.0 for row in rows}
+    spent = f"{cpu[CACHED]:.2f} us CPU, of {cpu[EMBEDDED]:.1f} us"
+    change = abs(p50[FULL] / p50[EMBEDDED] - 1) * 100
+    figures = [
+        Figure("a decision from the cache", _TIMES_EVALUATION, cpu[CACHED] / cpu[EMBEDDED], "x evaluation", spent),
+        Figure(f"change of an evaluation's p50 by {_ENTRIES:,} entries", _DATA_PERCENT, change, "%"),
+    ]
+    return Measured(rows, figures, [])
+
+
+async def measure(loaded: Loaded, key: str, count: int) -> list[Row]:
+    """The rows. Raises ``RuntimeError`` when the cache does not answer."""
+    policy = loaded.config.policy
+    files = read_policy(loaded.resolve(policy.directory), with_library=policy.library)
+    engine, full = (EmbeddedEngine(policy.quick_ms / 1000, policy.budget_ms / 1000, Silent()) for _ in range(2))
+    engine.load(files)
+    full.load(_filled(files))
+    cache = DecisionCache(engine, 1000)
+    documents = inputs(loaded, Stream("decision", key), count)
+    cache.keep(documents[0], await engine.evaluate(documents[0]))
+    asked = {EMBEDDED: _Timed(), CACHED: _Timed(), FULL: _Timed()}
+    for turn in range(_TURNS):
+        some = documents[turn * count // _TURNS : (turn + 1) * count // _TURNS]
+        for subject, asks in ((EMBEDDED, engine), (FULL, full)):
+            with asked[subject] as timed:
+                for document in some:
+                    began = time.perf_counter_ns()
+                    await asks.evaluate(document)
+                    timed.took.append(time.perf_counter_ns() - began)
+        with asked[CACHED] as timed:
+            for document in some:
+                began = time.perf_counter_ns()
+                found = cache.find(document)
+                timed.took.append(time.perf_counter_ns() - began)
+                if found is None:
+                    raise RuntimeError("The cache does not know what it was just told.")
+    engine.close()
+    full.close()
+    return [timed.row(subject) for subject, timed in asked.items()]
+
+
+class _Timed:
+    """Nanoseconds of each decision, and the CPU time of the process, all its threads, while it is entered."""
+
+    def __init__(self) -> None:
+        self.took: list[int] = []
+        self._used = 0
+
+    def __enter__(self) -> Self:
+        self._used -= time.process_time_ns()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._used += time.process_time_ns()
+
+    def row(self, subject: str) -> Row:
+        """All of them as a row."""
+        return Row(
+            scenario=SCENARIO,
+            subject=subject,
+            connections=0,
+            p50_ms=median(self.took) / 1e6,
+            p99_ms=quantiles(self.took, n=100)[98] / 1e6,
+            cpu_us_per_call=self._used / len(self.took) / 1e3,
+        )
+
+
+def _filled(files: PolicyFiles) -> PolicyFiles:
+    data: dict[str, Any] = copy.deepcopy(files.data)
+    principals = data["sidecar"]["grants"]["acme"]["principals"]
+    principals |= {f"agent-{number:06d}": ["articles/lookup"] for number in range(_ENTRIES)}
+    return PolicyFiles(files.modules, data)
+
+
+def main() -> None:
+    """Run as a program."""
+    config, key, count = sys.argv[1:]
+    loaded = read(Path(config), os.environ, {})
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(msgspec.json.encode(runner.run(measure(loaded, key, int(count)))).decode())
+
+
+if __name__ == "__main__":
+    main()
