@@ -2,29 +2,96 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 import click
 
-from sidecar.adapters.policy.files import library_directory, read_policy, source_of
+from sidecar.adapters.policy.files import DATA_NAMES, read_policy, source_of
 from sidecar.adapters.policy.library import library
-from sidecar.cli.policy_opa import directory_argument, input_schema, opa
+from sidecar.cli import FAILED
+from sidecar.cli.policy_opa import asked, directory_argument, files_of, input_schema, staged
+from sidecar.cli.show import data, output_option, table
+from sidecar.config.faults import Fault
+from sidecar.config.policy_answers import answer_faults
+from sidecar.config.policy_data import data_faults
+from sidecar.errors import Misconfigured, Reason
+
+_PLACED: Final = re.compile(r"(?P<file>[^:]+):(?P<line>\d+): (?P<told>.*)", re.DOTALL)
 
 
 @click.command()
 @directory_argument
-def check(directory: Path) -> None:
+@output_option
+def check(directory: Path, output: str) -> None:
     """Compile DIRECTORY with the shipped rules, as a sidecar would load it.
 
-    Stricter than a sidecar in one thing: a field that the input does not have is an error.
+    Stricter than a sidecar: a field that the input, an obligation, a reason or a grant does not have is an error.
+    Says nothing where all is good.
 
     \b
     Examples:
       sidecar policy check
       sidecar policy check /etc/sidecar/policy
+      sidecar policy check policy -o json
     """
+    faults = faults_of(directory)
+    if output != "table":
+        data({"ok": not faults, "errors": [fault._asdict() for fault in faults]}, output)
+    elif faults:
+        table(("where", "path", "what", "code"), [(f.where, f.path, f.message, f.code) for f in faults])
+    if faults:
+        raise click.exceptions.Exit(FAILED)
+
+
+def faults_of(directory: Path) -> list[Fault]:
+    """Everything that is wrong with a policy directory; empty when a sidecar loads and understands it."""
+    faults = _of_data(directory)
+    try:
+        with staged(directory, tests=True) as paths:
+            faults += _of_opa(paths)
+        if not any(fault.code == "rego_parse_error" for fault in faults):
+            faults += _of_answers(directory)
+        if not faults:
+            # OPA's own check knows functions that no policy of a sidecar may call, and compiles the tests as well.
+            engine = library()
+            engine.release(engine.load(source_of(read_policy(directory))).handle)
+    except Misconfigured as error:
+        told = {(fault.source, fault.line) for fault in faults}
+        refused = [_of_reason(reason, directory) for reason in error.reasons or [Reason(error.code, error.detail)]]
+        faults += [fault for fault in refused if (fault.source, fault.line) not in told]
+    return faults
+
+
+def _of_data(directory: Path) -> list[Fault]:
+    faults: list[Fault] = []
+    for path in files_of(directory, *DATA_NAMES):
+        faults += data_faults(path.read_bytes(), str(path), path.relative_to(directory).parent.parts)
+    return faults
+
+
+def _of_opa(paths: list[str]) -> list[Fault]:
     with input_schema() as file:
-        opa("check", "--strict", "--schema", str(file), str(directory), str(library_directory()))
-    # OPA's own check knows functions that no policy of a sidecar may call, and reads other files than a sidecar does.
-    engine = library()
-    engine.release(engine.load(source_of(read_policy(directory))).handle)
+        _, answer = asked("check", "--strict", "--format", "json", "--schema", str(file), *paths)
+    found = []
+    for error in (answer or {}).get("errors", ()):
+        place = error.get("location") or {}
+        source = str(place.get("file", "")).replace(paths[-1], "(shipped)") or "opa"
+        found.append(Fault(error["code"], source, place.get("row"), place.get("col"), "", error["message"]))
+    return found
+
+
+def _of_answers(directory: Path) -> list[Fault]:
+    modules = []
+    for path in files_of(directory, "*.rego"):
+        if not path.name.endswith("_test.rego"):
+            modules.append(asked("parse", "--format", "json", "--json-include", "locations,-comments", str(path))[1])
+    return list(answer_faults(modules))
+
+
+def _of_reason(reason: Reason, directory: Path) -> Fault:
+    placed = _PLACED.fullmatch(reason.message)
+    if placed is None:
+        return Fault(reason.code, str(directory), None, None, "", reason.message)
+    return Fault(reason.code, str(directory / placed["file"]), int(placed["line"]), None, "", placed["told"])

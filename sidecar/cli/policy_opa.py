@@ -1,6 +1,6 @@
-"""The built OPA, asked from a command: what it says is shown as it is, its exit codes are ours.
+"""The built OPA, asked from a command, and what the commands of ``sidecar policy`` share.
 
-OPA ends with 2 where a test fails, which means 1 here.
+What OPA says is shown as it is; its exit codes become ours (it ends with 2 where a test fails, which means 1 here).
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import orjson
 
-from sidecar.adapters.policy.files import library_directory
+from sidecar.adapters.policy.files import library_directory, read_policy
 from sidecar.adapters.policy.library import opa_executable
 from sidecar.cli import FAILED
 from sidecar.config.schemas import schema
+from sidecar.errors import Misconfigured
 
-_TESTS: Final = shutil.ignore_patterns("*_test.rego")
+_NOT_RULES: Final = shutil.ignore_patterns("*_test.rego", ".*")
 
 directory_argument = click.argument(
     "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), default="policy"
@@ -46,20 +47,26 @@ def opa(*arguments: str) -> bool:
 
 
 def asked(*arguments: str) -> tuple[int, Any]:
-    """Run the built OPA for a JSON answer: its exit code, and the answer (None where it gave none)."""
+    """Run the built OPA for a JSON answer: its exit code, and the answer.
+
+    OPA writes errors as JSON to stderr. Raises ``Misconfigured`` with its words where there is no JSON at all.
+    """
     command = [str(opa_executable()), *arguments]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603  # our own, no shell
-    try:
-        return ran.returncode, orjson.loads(ran.stdout)
-    except orjson.JSONDecodeError:
-        return ran.returncode, None
+    ran = subprocess.run(command, capture_output=True, check=False)  # noqa: S603  # our own, no shell
+    for said in (ran.stdout, ran.stderr):
+        with suppress(orjson.JSONDecodeError):
+            return ran.returncode, orjson.loads(said)
+    if ran.returncode == 0:
+        return 0, None
+    words = (ran.stderr or ran.stdout).decode(errors="replace").strip()
+    raise Misconfigured(f"opa {arguments[0]} failed: {words}")
 
 
 @contextmanager
 def shipped_rules() -> Iterator[Path]:
-    """A copy of the shipped rules without their own tests, which hold for them alone and not beside others."""
+    """A copy of the shipped rules alone: their own tests hold for them, and not beside what a customer allows."""
     with tempfile.TemporaryDirectory() as folder:
-        yield Path(shutil.copytree(library_directory(), Path(folder) / "rego", ignore=_TESTS))
+        yield Path(shutil.copytree(library_directory(), Path(folder) / "rego", ignore=_NOT_RULES))
 
 
 @contextmanager
@@ -72,3 +79,29 @@ def input_schema() -> Iterator[Path]:
         file.write(orjson.dumps(schema("decision-input")))
         file.flush()
         yield Path(file.name)
+
+
+@contextmanager
+def staged(directory: Path, *, tests: bool = False) -> Iterator[list[str]]:
+    """What OPA's commands are given instead of the directory: exactly what a sidecar loads, and the tests on demand.
+
+    Modules keep their names; the data is what a sidecar reads (OPA would take every YAML file for data, and in
+    YAML 1.1). Raises ``Misconfigured`` where a file cannot be read.
+    """
+    with shipped_rules() as rules:
+        document = rules.parent / "data.json"
+        document.write_bytes(orjson.dumps(read_policy(directory).data))
+        modules = [path for path in files_of(directory, "*.rego") if tests or not path.name.endswith("_test.rego")]
+        yield [*map(str, modules), str(document), str(rules)]
+
+
+def content_of(source: Any) -> tuple[bytes, str]:
+    """What an input option names: its content, and its name in messages."""
+    name = getattr(source, "name", "<stdin>")
+    return source.read(), "standard input" if name == "<stdin>" else name
+
+
+def files_of(directory: Path, *patterns: str) -> list[Path]:
+    """Files below the directory by pattern, in order; those behind a dot are not part of a policy."""
+    found = {path for pattern in patterns for path in directory.rglob(pattern) if path.is_file()}
+    return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(directory).parts))

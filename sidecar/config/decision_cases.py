@@ -29,7 +29,7 @@ import jsonschema_rs
 import msgspec
 from msgspec import Meta, Struct
 
-from sidecar.config.document import DocumentError, parse
+from sidecar.config.document import Document, DocumentError, parse
 from sidecar.config.explain import explain
 from sidecar.config.faults import Faults, misconfigured
 from sidecar.config.schemas import schema
@@ -119,15 +119,7 @@ def read_cases(text: bytes, source: str, tenant: str = BASE.tenant) -> tuple[Cas
     Raises ``Misconfigured`` with every error as a reason, ``file:line: path: message``.
     """
     faults = Faults(source)
-    try:
-        faults.document = document = parse(text)
-    except DocumentError as error:
-        for sentence, place in error.places:
-            faults.text(sentence, place)
-        raise misconfigured(source, faults.errors) from None
-    if not _validator().is_valid(document.value):
-        explain(document.value, _schema(), faults)
-        raise misconfigured(source, faults.errors)
+    document = _document(text, faults, "_File")
     try:
         file = msgspec.convert(document.value, _File)
         common = {"tenant": tenant, **file.input}
@@ -153,6 +145,20 @@ def read_cases(text: bytes, source: str, tenant: str = BASE.tenant) -> tuple[Cas
     if faults.errors:
         raise misconfigured(source, faults.errors)
     return tuple(found)
+
+
+def read_input(text: bytes, source: str, tenant: str = BASE.tenant) -> PolicyInput:
+    """One input (YAML or JSON), as in a case's ``input``: what differs from a plain call, made total.
+
+    Raises ``Misconfigured`` with every error as a reason, ``file:line: path: message``.
+    """
+    faults = Faults(source)
+    document = _document(text, faults, "PolicyInput")
+    try:
+        return complete({"tenant": tenant}, document.value)
+    except msgspec.ValidationError as error:
+        faults.error("wrong_value", (), str(error))
+        raise misconfigured(source, faults.errors) from None
 
 
 def complete(*overrides: Mapping[str, Any]) -> PolicyInput:
@@ -200,9 +206,23 @@ def _shown(obligations: Obligations) -> dict[str, Any]:
     return {name: value for name, value in there.items() if value != none[name]}
 
 
+def _document(text: bytes, faults: Faults, kind: str) -> Document:
+    """The text as a document of that kind. Raises ``Misconfigured``."""
+    try:
+        faults.document = document = parse(text)
+    except DocumentError as error:
+        for sentence, place in error.places:
+            faults.text(sentence, place)
+        raise misconfigured(faults.source, faults.errors) from None
+    if not _validator(kind).is_valid(document.value):
+        explain(document.value, _schema(kind), faults)
+        raise misconfigured(faults.source, faults.errors)
+    return document
+
+
 @cache
-def _schema() -> dict[str, Any]:
-    """The schema of a file: that of the classes, with every ``input`` a part of the policy's input."""
+def _schema(kind: str) -> dict[str, Any]:
+    """The schema of a file or an input: that of the classes, with every ``input`` a part of the policy's input."""
     file: dict[str, Any] = msgspec.json.schema(_File)
     parts = schema("decision-input")
     for definition in parts["$defs"].values():
@@ -210,9 +230,9 @@ def _schema() -> dict[str, Any]:
     definitions = parts["$defs"] | file["$defs"]
     for holder in ("_File", "_Written"):
         definitions[holder]["properties"]["input"] = {"$ref": parts["$ref"]}
-    return {"$ref": file["$ref"], "$defs": definitions}
+    return {"$ref": f"#/$defs/{kind}", "$defs": definitions}
 
 
 @cache
-def _validator() -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator(_schema())
+def _validator(kind: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(_schema(kind))

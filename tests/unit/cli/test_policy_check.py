@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,23 +24,66 @@ def test_a_good_policy(policy: Path, capfd: pytest.CaptureFixture[str]) -> None:
         ("package sidecar.custom\n\nallow if input.principal.roll == 1", "input.principal.roll"),
         ('package sidecar.custom\n\nallow if http.send({"method": "GET", "url": "http://x"})', "http.send"),
         ("package sidecar.custom\n\nallow if { unused := 1 }", "unused"),
+        ('package sidecar.custom\n\nobligations := {"max_byte": 1}', "did you mean 'max_bytes'?"),
+        ('package sidecar.custom\n\ndeny contains {"code": "x", "mesage": "y"}', "did you mean 'message'?"),
+        ("package sidecar.custom\n\nalow if true", "did you mean 'allow'?"),
     ],
-    ids=["syntax", "misspelt", "misspelt deeper", "a way out", "strict"],
+    ids=["syntax", "misspelt", "deeper", "a way out", "strict", "obligation", "reason", "rule"],
 )
-def test_a_policy_that_does_not_compile(
-    policy: Path, text: str, says: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_policy_that_is_wrong(policy: Path, text: str, says: str) -> None:
     (policy / "custom.rego").write_text(text)
     result = policy_command("check", policy)
     assert result.exit_code == 1
-    opa = capfd.readouterr()  # OPA writes to the descriptor itself
-    shown = result.output + opa.out + opa.err
-    assert says in shown
-    assert "custom.rego:3" in shown
+    assert says in result.stdout
+    assert f"{policy}/custom.rego:3" in result.stdout
+
+
+def test_a_misspelt_field_of_a_test_is_told_too(policy: Path) -> None:
+    (policy / "more_test.rego").write_text("package more_test\n\ntest_a if input.tennant\n")
+    result = policy_command("check", policy)
+    assert result.exit_code == 1
+    assert "more_test.rego:3" in result.stdout
+
+
+def test_a_misspelt_limit_of_a_grant(policy: Path) -> None:
+    (policy / "sidecar" / "grants").mkdir(parents=True)
+    file = policy / "sidecar" / "grants" / "data.yaml"
+    file.write_text("acme:\n  principals:\n    a: [{connector: a, operations: '*', hour: ['09:00', '10:00']}]\n")
+    result = policy_command("check", policy)
+    assert result.exit_code == 1
+    assert f"{file}:3" in result.stdout
+    assert "did you mean 'hours'?" in result.stdout
 
 
 def test_data_that_a_sidecar_would_not_load(policy: Path) -> None:
     (policy / "data.json").write_text('{"sidecar": {"grants": {}, "grants": {}}}')
     result = policy_command("check", policy)
     assert result.exit_code == 1
-    assert "data.json" in result.stderr
+    assert "data.json" in result.stdout
+
+
+def test_every_error_is_told_at_once_and_to_programs_as_json(policy: Path) -> None:
+    (policy / "custom.rego").write_text(
+        'package sidecar.custom\n\ndeny contains "no"\n\nobligations := {"max_byte": input.tennant}\n'
+    )
+    (policy / "data.yaml").write_text("sidecar: {grant: {}}")
+    result = policy_command("check", policy, "-o", "json")
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["ok"]) == (1, False)
+    found = {(Path(error["source"]).name, error["line"], error["code"]) for error in document["errors"]}
+    assert found == {
+        ("data.yaml", 1, "unknown_key"),
+        ("custom.rego", 5, "rego_type_error"),
+        ("custom.rego", 3, "wrong_type"),
+        ("custom.rego", 5, "unknown_key"),
+    }
+
+
+def test_a_good_policy_to_programs(policy: Path) -> None:
+    assert json.loads(policy_command("check", policy, "-o", "json").stdout) == {"ok": True, "errors": []}
+
+
+def test_cases_and_other_yaml_are_no_data(policy: Path) -> None:
+    (policy / "cases.yaml").write_text("input: {}\ncases: [{name: a, expect: deny}]\n")
+    (policy / "more.cases.yaml").write_text("input: 1\n")
+    assert policy_command("check", policy).exit_code == 0

@@ -6,7 +6,7 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from sidecar.config.decision_cases import BASE, Difference, complete, differences, read_cases
+from sidecar.config.decision_cases import BASE, Difference, complete, differences, read_cases, read_input
 from sidecar.config.schemas import schema
 from sidecar.errors import Misconfigured
 from sidecar.model.decision import Obligations, PolicyInput
@@ -133,3 +133,26 @@ def test_what_is_no_decision_differs_from_a_deny_too(answer: bytes | None) -> No
     _, second = read_cases(ONE.encode(), "cases.yaml")
     [difference] = differences(second, answer)
     assert difference.field == "decision"
+
+
+def test_an_input_alone_says_what_differs_too() -> None:
+    made = read_input(b"principal: {id: reports}\neffect: write", "call.yaml", "green")
+    assert (made.tenant, made.principal.id, made.effect) == ("green", "reports", "write")
+    assert read_input(b'{"tenant": "red"}', "call.json").tenant == "red"
+    assert read_input(b"{}", "call.yaml") == BASE
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"a: [", "not_a_document call.yaml:2"),
+        (b"effect: read\nprincipal: {idd: x}", "unknown_key call.yaml:2: principal.idd: "),
+        (b"[]", "must be a mapping"),
+        (b"time: {hour: 1.0}", "call.yaml:1"),
+    ],
+)
+def test_what_is_wrong_with_an_input_is_told_with_its_line(text: bytes, told: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        read_input(text, "call.yaml")
+    [reason] = caught.value.reasons
+    assert told in f"{reason.code} {reason.message}"
