@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from sidecar.config.load import Loaded
@@ -11,7 +11,7 @@ from sidecar.errors import SidecarError
 from sidecar.listeners.admin import AdminDoor
 from sidecar.listeners.admin_answers import Verbs
 from sidecar.listeners.admin_tls import admin_context, names_of
-from sidecar.model.registry import Row, Statistics
+from sidecar.model.registry import CONNECTOR, KEY, PRINCIPAL, Row, Statistics
 from sidecar.operations.changes import Changes
 from sidecar.operations.operator.tenant import TenantRecord
 from sidecar.operations.registered import Register, Registered
@@ -19,8 +19,10 @@ from sidecar.operations.tenant.connectors import Connectors
 from sidecar.operations.tenant.evidence import Evidence
 from sidecar.operations.tenant.keys import Keys, Use
 from sidecar.operations.tenant.planes import Planes
+from sidecar.operations.tenant.policies import BundlePolicies, Policies
 from sidecar.operations.tenant.principals import Principals
 from sidecar.operations.tenant.sources import Sources
+from sidecar.operations.tenant.switches import KillSwitches
 from sidecar.pipeline.handle import handle
 from sidecar.pipeline.parts import Parts
 from sidecar.ports import RegistryStore
@@ -40,7 +42,7 @@ class Around(NamedTuple):
     serve: Callable[[], Awaitable[Combined]]
     status: Callable[[], dict[str, Any]]
     reload: Callable[[], Awaitable[dict[str, Any]]]
-    activations: Callable[[], Awaitable[dict[str, Any]]]
+    bundles: BundlePolicies | None
     connections: Callable[[str], tuple[int, int, int]]
     new_id: Callable[[], str]
 
@@ -69,7 +71,6 @@ class Administration:
         self.verbs = Verbs(
             status=around.status,
             reload=around.reload,
-            activations=around.activations,
             connectors=connectors,
             sources=Sources(self.registered, register, connectors),
             planes=Planes(self.registered, register),
@@ -77,7 +78,8 @@ class Administration:
             keys=Keys(self.registered, register, principals, parts.clock.now, lambda _: Use()),
             evidence=Evidence(parts.reader, parts.evidence.origin, tenant),
             tenant=TenantRecord(self.registered, register),
-            switches=None,
+            switches=KillSwitches(store, changes, tenant, parts.switches.listed, self._is_known),
+            policies=Policies(around.bundles),
         )
         self.door = AdminDoor(parts, around.new_id, self.verbs)
 
@@ -94,6 +96,15 @@ class Administration:
             raise
         self._parts.switches.known(now)
         await self.registered.refresh()
+
+    def _is_known(self, target: str, id: str) -> bool:
+        catalogue = self._parts.catalogue
+        known: dict[str, Mapping[str, object]] = {
+            CONNECTOR: catalogue.connectors,
+            PRINCIPAL: catalogue.principals,
+            KEY: catalogue.keys,
+        }
+        return id in known.get(target, {})
 
     def noticed(self, row: Row) -> None:
         """A row of the registry was read or written."""

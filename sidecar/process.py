@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from sidecar.adapters.observation.lag import LoopLag
 from sidecar.adapters.observation.lines import LineWriter
+from sidecar.adapters.policy.activation import Activations
 from sidecar.administration import Administration, Around
 from sidecar.config.load import Loaded, fingerprint
 from sidecar.errors import Misconfigured, SidecarError
@@ -225,13 +226,10 @@ class Process:
             serve=self._serve_registered,
             status=self.status,
             reload=self.reload,
-            activations=self._activations,
+            bundles=self._built.policy if isinstance(self._built.policy, Activations) else None,
             connections=self._built.caller.connections,
             new_id=self._door.new_id,
         )
-
-    async def _activations(self) -> dict[str, Any]:
-        return {"revision": self._built.engine.revision, "problem": self._built.policy.problem}
 
 
 def _limits(catalogue: Catalogue) -> ServerLimits:

@@ -223,7 +223,7 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
         clock=clock,
         own_ports=own_addresses([split(config.doors.access), split(config.doors.metrics), *server_addresses(config)]),
     )
-    registry = SqliteStore(loaded.resolve("registry.db"), config.tenant, clock)
+    registry = SqliteStore(loaded.resolve(config.registry.sqlite), config.tenant, clock)
     return Built(parts, engine, policy, evidence, caller, resolver, metrics, registry)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sidecar.errors import Refused
 from sidecar.listeners.routes import OPERATOR
@@ -16,8 +16,10 @@ from sidecar.operations.tenant.connectors import Connectors
 from sidecar.operations.tenant.evidence import Evidence
 from sidecar.operations.tenant.keys import Keys
 from sidecar.operations.tenant.planes import Planes
+from sidecar.operations.tenant.policies import Policies
 from sidecar.operations.tenant.principals import Principals
 from sidecar.operations.tenant.sources import Sources
+from sidecar.operations.tenant.switches import KillSwitches
 
 View = TypeVar("View")
 _PAGE: Final = 100
@@ -46,25 +48,11 @@ class Told(NamedTuple):
 Answer = Callable[[Asked], Awaitable[Told]]
 
 
-class SwitchVerbs(Protocol):
-    """What the kill switches' verbs look like to this door."""
-
-    def listed(self) -> list[Any]:
-        """Every switch that is set."""
-
-    async def set(self, target: str, id: str, *, reason: str, by: str) -> Any:
-        """Set one."""
-
-    async def clear(self, target: str, id: str, *, by: str) -> Any:
-        """Clear one."""
-
-
 class Verbs(NamedTuple):
     """The admin verbs, made by ``process``. ``openapi`` is given by the door itself."""
 
     status: Callable[[], dict[str, Any]]
     reload: Callable[[], Awaitable[dict[str, Any]]]
-    activations: Callable[[], Awaitable[dict[str, Any]]]
     connectors: Connectors
     sources: Sources
     planes: Planes
@@ -72,7 +60,8 @@ class Verbs(NamedTuple):
     keys: Keys
     evidence: Evidence
     tenant: TenantRecord
-    switches: SwitchVerbs | None
+    switches: KillSwitches
+    policies: Policies
 
 
 class AdminAnswers:
@@ -94,8 +83,18 @@ class AdminAnswers:
     async def reload(self, _: Asked) -> Told:
         return Told(await self._verbs.reload())
 
+    # policy
+
     async def activations(self, _: Asked) -> Told:
-        return Told(await self._verbs.activations())
+        return Told(await self._verbs.policies.activations())
+
+    async def activate_policy(self, asked: Asked) -> Told:
+        body = asked.body
+        return Told(await self._verbs.policies.activate(body.path, by=asked.principal.id, reason=body.reason))
+
+    async def rollback_policy(self, asked: Asked) -> Told:
+        body = asked.body
+        return Told(await self._verbs.policies.rollback(body.to, by=asked.principal.id, reason=body.reason))
 
     # connectors
 
@@ -295,23 +294,18 @@ class AdminAnswers:
 
     # kill switches
 
-    @property
-    def _switches(self) -> SwitchVerbs:
-        assert self._verbs.switches is not None
-        return self._verbs.switches
-
     async def list_switches(self, asked: Asked) -> Told:
-        return _page("switches", self._switches.listed(), asked, lambda view: f"{view.target}:{view.id}")
+        return _page("switches", self._verbs.switches.listed(), asked, lambda view: f"{view.target}:{view.id}")
 
     async def set_switch(self, asked: Asked) -> Told:
         return Told(
-            await self._switches.set(
+            await self._verbs.switches.set(
                 asked.at["target"], asked.at["id"], reason=asked.body.reason, by=asked.principal.id
             )
         )
 
     async def clear_switch(self, asked: Asked) -> Told:
-        return Told(await self._switches.clear(asked.at["target"], asked.at["id"], by=asked.principal.id))
+        return Told(await self._verbs.switches.clear(asked.at["target"], asked.at["id"], by=asked.principal.id))
 
 
 def _versioned(view: Any) -> Told:

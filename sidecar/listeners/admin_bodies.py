@@ -73,6 +73,20 @@ class Why(Sent, frozen=True, kw_only=True):
     reason: Text = ""
 
 
+class Activate(Sent, frozen=True, kw_only=True):
+    """Which bundle: a file of the sidecar's machine, or what the configured source has."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    reason: Text = ""
+
+
+class Rollback(Sent, frozen=True, kw_only=True):
+    """To which bundle: a digest or its first digits, a revision or a sequence; by default the one before."""
+
+    to: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    reason: Text = ""
+
+
 def decoded(value: Any, kind: type[Body]) -> Body:
     """``value`` as a ``kind``. Raises ``Refused("invalid_payload")``, which repeats no value."""
     try:

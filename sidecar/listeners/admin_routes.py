@@ -137,6 +137,10 @@ def endpoints(a: AdminAnswers) -> tuple[Endpoint, ...]:
         E("PUT", switch, CHANGES, a.set_switch, "Set a kill switch.", tells=Switch, body=bodies.Why),
         E("DELETE", switch, CHANGES, a.clear_switch, "Clear a kill switch.", tells=gone),
         # policy
-        E("GET", "/v1/policy/activations", READS, a.activations, "Which policy decides, and which did before.",
+        E("GET", "/v1/policy/activations", READS, a.activations, "The history of the policy's bundles.",
           tells=dict),
+        E("POST", "/v1/policy/activate", OPERATES, a.activate_policy, "Activate what the source, or a file, has now.",
+          tells=dict, body=bodies.Activate),
+        E("POST", "/v1/policy/rollback", OPERATES, a.rollback_policy, "Go back to a bundle that is kept.",
+          tells=dict, body=bodies.Rollback),
     )  # fmt: skip

@@ -53,7 +53,7 @@ class Desk:
             serve=self.serve,
             status=lambda: {"ready": True, "configuration": "/etc/sidecar.yaml", "doors": {"admin": 1}},
             reload=self.reload,
-            activations=self.activations,
+            bundles=None,
             connections=lambda _: (2, 1, 0),
             new_id=self.new_id,
         )
@@ -74,9 +74,6 @@ class Desk:
     async def reload(self) -> dict[str, Any]:
         self.reloads += 1
         return {"outcome": "loaded"}
-
-    async def activations(self) -> dict[str, Any]:
-        return {"revision": None}
 
     def person(self, name: str) -> Principal:
         """As the path knows them now, with the roles they were granted."""

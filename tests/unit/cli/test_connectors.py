@@ -12,11 +12,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from sidecar.cli import main
-from sidecar.listeners.admin import AdminDoor
 from sidecar.model.registry import Statistics
-from sidecar.operations.tenant.connectors import Connectors
-from sidecar.pipeline.handle import handle
 from tests.fakes.answers import answered
+from tests.fakes.desk import HOUSE, Desk
 from tests.fakes.parts import SECRET, Stage, denying, set_stage
 from tests.fakes.policy import FakeEngine
 from tests.unit.config.builders import GOOD, written
@@ -26,26 +24,18 @@ FAILING = Statistics(calls=7, errors=2, circuit="open", last_error="upstream_tim
 
 @pytest.fixture
 async def stage() -> Stage:
-    return set_stage()
+    return set_stage(HOUSE)
 
 
 @pytest.fixture
 async def config(stage: Stage, tmp_path: Path) -> AsyncIterator[Path]:
     """The file whose admin socket the door listens on."""
-    connectors = Connectors(
-        lambda: stage.parts.catalogue,
-        lambda name: FAILING if name == "open" else Statistics(),
-        lambda call: handle(stage.parts, call),
-        lambda: "c-1",
-    )
-    opened = AdminDoor(connectors, dict, _no_reload)
+    desk = Desk(stage=stage)
+    desk.verbs.connectors._statistics = lambda name: FAILING if name == "open" else Statistics()
+    opened = desk.door
     await opened.start(tmp_path / "admin.sock")
     yield written(tmp_path, GOOD)
     await opened.close()
-
-
-async def _no_reload() -> dict[str, object]:
-    return {}
 
 
 async def run(config: Path, *arguments: str) -> Result:
