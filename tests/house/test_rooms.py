@@ -23,8 +23,10 @@ NOT_YET = {"asyncpg", "hvac"}  # their adapters come with their own rows
 
 # Who may turn a secret back into bytes: where it is put on the wire, sealed, compared or looked for.
 REVEALS = {
+    "sidecar/adapters/callers/identity.py",
     "sidecar/adapters/credentials/master_key.py",
     "sidecar/adapters/credentials/sealed_file.py",
+    "sidecar/adapters/policy/remote_client.py",
     "sidecar/adapters/policy/server_connection.py",
     "sidecar/model/secret.py",
     "sidecar/pipeline/identify.py",
