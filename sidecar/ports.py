@@ -7,7 +7,7 @@ under ``tests/contract`` that runs on each of its adapters and on its fake.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.decision import Permit, Reads, Verdict
@@ -50,6 +50,17 @@ class CredentialSource(Protocol):
 
     async def resolve(self, reference: Reference) -> Credential:
         """The secret and its version."""
+
+
+@runtime_checkable
+class Refreshing(Protocol):
+    """A ``CredentialSource`` that keeps what it resolved, and can be told that an upstream took it no more."""
+
+    async def refresh(self, reference: Reference, refused: str) -> Credential:
+        """The credential past every cache, unless what is kept is another version than the ``refused`` one already.
+
+        So many calls that were refused at once cost one resolution. Raises ``Unavailable("credential_unavailable")``.
+        """
 
 
 class Caller(Protocol):

@@ -141,6 +141,8 @@ def _auth(name: str, auth: Auth, base: BaseUrl | None, faults: Faults) -> None:
     path: JsonPath = ("connectors", name, "auth")
     if auth.style in ("header", "query") and auth.name is None:
         faults.error("missing_key", path, f"the style {auth.style} needs a name", key=True)
+    if auth.style == "body" and auth.path is None:
+        faults.error("missing_key", path, "the style body needs a path", key=True)
     if auth.style == "header" and (auth.name or "").lower() in _NOT_FOR_CREDENTIALS:
         faults.error("wrong_value", (*path, "name"), "this header frames or routes the message")
     if auth.username is not None and looks_secret(auth.username):

@@ -48,6 +48,7 @@ def check_operation(operation: OperationSection, auth: Auth | None, path: JsonPa
         _check_schema(schema, (*path, "parameters"), faults)
     _check_path(operation.path, (*path, "path"), faults)
     _check_headers(operation, auth, path, faults)
+    _check_body_place(operation, auth, path, faults)
     properties, required = _parameters(schema)
     for where, text in _texts(operation):
         if looks_secret(text):
@@ -96,6 +97,19 @@ def _check_headers(operation: OperationSection, auth: Auth | None, path: JsonPat
     for at, name in enumerate(operation.policy_headers):
         if not _TOKEN.fullmatch(name):
             faults.error("wrong_value", (*path, "policy_headers", at), "a header name is a token")
+
+
+def _check_body_place(operation: OperationSection, auth: Auth | None, path: JsonPath, faults: Faults) -> None:
+    """A credential that goes into the body needs one, with an object where its member is to be."""
+    if auth is None or auth.style != "body" or auth.path is None:
+        return
+    shape = operation.body
+    for token in auth.path.split("/")[1:-1]:
+        name = token.replace("~1", "/").replace("~0", "~")  # RFC 6901 section 4
+        shape = shape.get(name) if isinstance(shape, dict) else None
+    if not isinstance(shape, dict):
+        message = f"the credential goes into the body at {auth.path}, and the body template has no object there"
+        faults.error("no_place", (*path, "body") if operation.body is not None else path, message)
 
 
 def _texts(operation: OperationSection) -> Iterator[tuple[JsonPath, str]]:

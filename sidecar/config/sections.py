@@ -75,6 +75,9 @@ class PrincipalSection(Section, frozen=True, kw_only=True):
     keys: Annotated[tuple[Key, ...], _about("API keys; two at a time allow rotation without a failed call")] = ()
 
 
+Style = Literal["bearer", "basic", "header", "query", "body", "certificate"]
+
+
 class CredentialSection(Section, frozen=True, kw_only=True):
     """A secret by reference, and the only places it may be used."""
 
@@ -84,15 +87,15 @@ class CredentialSection(Section, frozen=True, kw_only=True):
     ]
     hosts: Annotated[tuple[HostPort, ...], Meta(min_length=1), _about("the only host:port pairs it may be sent to")]
     connectors: Annotated[tuple[Name, ...], Meta(min_length=1), _about("the only connectors that may use it")]
-    positions: Annotated[
-        tuple[Literal["bearer", "basic", "header", "query"], ...], _about("the only places of a request it may enter")
-    ] = ("bearer",)
+    positions: Annotated[tuple[Style, ...], _about("the only places of a request it may enter")] = ("bearer",)
 
 
 class Auth(Section, frozen=True, kw_only=True):
-    """How a credential enters a request: ``name`` is the header or query field, ``username`` is for basic."""
+    """How a credential enters a request: ``name`` is the header or query field, ``username`` is for basic, ``path``
+    is where in a JSON body; a certificate, with its key, proves the sidecar in the TLS handshake.
+    """
 
-    style: Annotated[Literal["bearer", "basic", "header", "query"], _about("where the credential enters the request")]
+    style: Annotated[Style, _about("where the credential enters the request")]
     credential: Annotated[Name, _about("id of the credential")]
     name: Annotated[
         Annotated[
@@ -101,7 +104,14 @@ class Auth(Section, frozen=True, kw_only=True):
         | None,
         _about("header or query field, for the styles header and query"),
     ] = None
-    username: Annotated[str | None, _about("user name, for the style basic")] = None
+    username: Annotated[
+        str | None,
+        _about("user name, for the style basic; a BASIC_AUTH credential may hold user:password instead"),
+    ] = None
+    path: Annotated[
+        Annotated[str, Meta(pattern=r"^(/([^~/]|~[01])+)+$", title="a JSON Pointer, such as /auth/token")] | None,
+        _about("JSON Pointer of the body's member, for the style body; every operation has a body with its parent"),
+    ] = None
 
 
 class Rate(Section, frozen=True, kw_only=True):

@@ -25,11 +25,17 @@ class Binding(Struct, frozen=True, kw_only=True):
     reference: Reference
     hosts: tuple[str, ...]  # host:port, canonical
     connectors: tuple[str, ...]
-    positions: tuple[str, ...]  # bearer | basic | header | query
+    positions: tuple[str, ...]  # bearer | basic | header | query | body | certificate
 
 
 class Credential(Struct, frozen=True):
-    """A resolved secret with the version that evidence names."""
+    """A resolved secret with the version that evidence names.
+
+    ``kind`` is one of ``sidecar.rules.credential_types``, None where its source does not know; ``expires`` is in
+    microseconds since the epoch, None where it is not known to end.
+    """
 
     secret: Secret
     version: str
+    kind: str | None = None
+    expires: int | None = None

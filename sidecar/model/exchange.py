@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from sidecar.model.credential import Credential
+
 
 class Destination(Struct, frozen=True):
     """Where a connection may go: the canonical name, and the addresses that were checked for it."""
@@ -30,6 +32,7 @@ class Outbound(NamedTuple):
     max_bytes: int = 1 << 20  # of the answer's body
     stream: bool = False  # hand the answer's body over while it arrives
     timeout: float | None = None  # seconds for the whole exchange; None: the connector's
+    certificate: Credential | None = None  # PEM key and chain that prove us to the upstream (mutual TLS)
 
 
 class Inbound(NamedTuple):

@@ -13,6 +13,7 @@ from sidecar.errors import Unavailable
 from sidecar.model.decision import Obligations
 from sidecar.model.exchange import Inbound
 from sidecar.rules.catalogue import Operation
+from sidecar.rules.decoding import Decoder, Undecodable, codings
 from sidecar.rules.masking import mask
 from sidecar.rules.scrub import is_scrubbable
 
@@ -24,7 +25,7 @@ _PASSED: Final = frozenset(
     {
         b"cache-control",
         b"content-disposition",
-        b"content-encoding",  # only where no credential went out: check_answer
+        b"content-encoding",  # not where it was taken off: check_answer
         b"content-language",
         b"content-range",
         b"content-type",
@@ -39,8 +40,12 @@ _PASSED: Final = frozenset(
 _PASSED_PREFIXES: Final = (b"ratelimit", b"x-ratelimit-")
 
 
-def check_answer(inbound: Inbound, operation: Operation, *, secret: bool) -> None:
-    """Raises ``Unavailable`` when the answer's type is not accepted, or it is encoded so that no scrub can see it."""
+def check_answer(inbound: Inbound, operation: Operation, limit: int, *, read: bool) -> Decoder | None:
+    """What takes the codings off an answer of at most ``limit`` bytes; None where it has none, or nobody reads it.
+
+    ``read`` is whether it is searched for secrets, interpreted or masked. Raises ``Unavailable`` when the answer's
+    type is not accepted, or it is written so that nobody could read it.
+    """
     kinds = [value for name, value in inbound.headers if name == b"content-type"]
     if operation.content_types and inbound.body:
         kind = kinds[0].partition(b";")[0].strip().lower().decode("latin-1") if len(kinds) == 1 else ""
@@ -49,16 +54,32 @@ def check_answer(inbound: Inbound, operation: Operation, *, secret: bool) -> Non
                 "answer_unexpected",
                 f"The upstream answered {kind or 'no single type'!r}, which is not accepted here.",
             )
-    if secret and not is_scrubbable(inbound.headers):
-        raise Unavailable(
-            "answer_withheld",
-            "The upstream encoded its answer although asked not to; it cannot be searched for secrets.",
-        )
+    if not read:
+        return None
+    if not is_scrubbable(inbound.headers):
+        raise Unavailable("answer_withheld", "The answer is in a charset that cannot be searched for secrets.")
+    try:
+        found = codings(inbound.headers)
+    except Undecodable as error:
+        raise withheld(error) from None
+    return Decoder(found, limit) if found else None
 
 
-def passed_headers(headers: Headers) -> Headers:
-    """The headers an agent may see."""
-    return [pair for pair in headers if pair[0] in _PASSED or pair[0].startswith(_PASSED_PREFIXES)]
+def withheld(error: Undecodable) -> Unavailable:
+    """An answer that cannot be decoded, as a refusal."""
+    code = "answer_too_large" if error.too_large else "answer_withheld"
+    return Unavailable(code, f"The upstream encoded its answer although asked not to, and {error}.")
+
+
+def passed_headers(headers: Headers, *, decoded: bool = False) -> Headers:
+    """The headers an agent may see; of a ``decoded`` answer none that speaks of its codings."""
+    passed = [pair for pair in headers if pair[0] in _PASSED or pair[0].startswith(_PASSED_PREFIXES)]
+    return [pair for pair in passed if pair[0] != b"content-encoding"] if decoded else passed
+
+
+def is_read(operation: Operation, obligations: Obligations) -> bool:
+    """Whether an answer is interpreted or masked, so that it must not be encoded."""
+    return operation.interpreter != "passthrough" or bool(obligations.mask)
 
 
 def interpret(body: bytes, operation: Operation, obligations: Obligations) -> bytes:
@@ -66,9 +87,7 @@ def interpret(body: bytes, operation: Operation, obligations: Obligations) -> by
 
     Raises ``Unavailable("answer_withheld")`` when the body is not the JSON that interpreting or masking needs.
     """
-    if operation.interpreter == "passthrough" and not obligations.mask:
-        return body
-    if not body:
+    if not is_read(operation, obligations) or not body:
         return body
     try:
         document: Any = orjson.loads(body)

@@ -7,11 +7,13 @@ from sidecar.model.call import Call
 from sidecar.model.decision import Permit
 from sidecar.model.exchange import Outbound
 from sidecar.pipeline.select import Target
+from sidecar.rules.catalogue import Operation
 from sidecar.rules.templates import Rendered
 
 _IDENTITY = (b"accept-encoding", b"identity")  # an encoded answer could not be scrubbed
 _ACCEPT_ANY = (b"accept", b"*/*")
 _AGENT = (b"user-agent", b"policy-sidecar")
+_SHORTEST = 0.001  # seconds: a try without time left fails as one that timed out
 
 
 def compose(call: Call, target: Target, rendered: Rendered, permit: Permit) -> Outbound:
@@ -32,6 +34,16 @@ def compose(call: Call, target: Target, rendered: Rendered, permit: Permit) -> O
         stream=operation.stream,
         timeout=limits.timeout_ms / 1000 if limits.timeout_ms is not None else None,
     )
+
+
+def is_idempotent(call: Call, operation: Operation) -> bool:
+    """Whether the request does no harm twice: the operation says so, or the upstream got a key to know it by."""
+    return operation.idempotent or (call.idempotency_key is not None and operation.idempotency_header is not None)
+
+
+def shortened(request: Outbound, spent: float) -> Outbound:
+    """The same request for a second try: the policy gave time for all tries, ``spent`` seconds of it are gone."""
+    return request if request.timeout is None else request._replace(timeout=max(request.timeout - spent, _SHORTEST))
 
 
 def _visible(text: str) -> bytes:

@@ -9,8 +9,8 @@
      7 INTENT       durable before the first upstream byte       pipeline.record
      8 credential   resolve the reference
      9 inject       last, over everything                        pipeline.inject
-    10 execute      send, bounded; repeat only what is safe      rules.limits
-    11 scrub        take this call's secrets out                 rules.scrub
+    10 execute      send, bounded; repeat only what is safe      rules.limits, rules.renewal
+    11 scrub        take codings off and this call's secrets out pipeline.cleaning, rules.scrub
     12 interpret    give the raw answer its meaning, and mask it pipeline.answer
     13 OUTCOME      durable before the answer is released        pipeline.record
 
@@ -35,8 +35,9 @@ from sidecar.model.evidence import CredentialUse, DestinationUse, Result
 from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.model.principal import Principal
 from sidecar.pipeline import decide
-from sidecar.pipeline.answer import check_answer, interpret, passed_headers
-from sidecar.pipeline.compose import compose
+from sidecar.pipeline.answer import interpret
+from sidecar.pipeline.cleaning import Cleaning, cleaning
+from sidecar.pipeline.compose import compose, is_idempotent, shortened
 from sidecar.pipeline.facts import document, facts
 from sidecar.pipeline.identify import identify, isolate
 from sidecar.pipeline.inject import Injected, check_binding, inject
@@ -47,10 +48,11 @@ from sidecar.pipeline.refusal import problem
 from sidecar.pipeline.relay import close, relay
 from sidecar.pipeline.select import Target, find_plane, select, validate
 from sidecar.pipeline.traffic import take_place
-from sidecar.ports import CredentialSource
+from sidecar.ports import CredentialSource, Refreshing
 from sidecar.rules.addresses import check_addresses
 from sidecar.rules.catalogue import Catalogue, Connector, Operation, per_second
 from sidecar.rules.limits import retry_pause
+from sidecar.rules.renewal import REFUSED, may_repeat
 from sidecar.rules.scrub import Scrubber
 from sidecar.rules.templates import Rendered
 
@@ -137,24 +139,18 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     trail.lap("evidence", resolved, clock.monotonic())
     # 8, 9
     sent = await _credentialed(parts, trail, request, connector)
-    scrubber = (
-        Scrubber(sent.secrets) if sent.secrets else NOTHING_SECRET
-    )  # before anything is sent: what cannot be found again must not leave
     # 10
-    started = clock.monotonic()
-    inbound = await _execute(parts, permit, target, destination, sent.request, trail)
-    trail.lap("upstream", started, clock.monotonic())
+    inbound, scrubber = await _exchange(parts, permit, target, destination, request, sent, trail)
     trail.destination = DestinationUse(host=destination.host, port=destination.port, peer=inbound.peer)
     trail.result = Result(status=inbound.status)
     if not isinstance(inbound.body, bytes):
         trail.body = inbound.body
     # 11
     _check_switches(parts, trail)
-    check_answer(inbound, operation, secret=bool(sent.secrets))
-    headers, _ = scrubber.scrub_headers(passed_headers(inbound.headers))
+    clean, headers = cleaning(inbound, operation, permit.obligations, request.max_bytes, scrubber)
     if not isinstance(inbound.body, bytes):
-        return await _stream(parts, trail, target, inbound, headers, scrubber)
-    raw = await _scrub(parts, scrubber, inbound.body)
+        return await _stream(parts, trail, target, inbound, headers, clean)
+    raw = await _scrub(parts, clean, inbound.body)
     # 12
     body = interpret(raw, operation, permit.obligations)
     # 13
@@ -260,7 +256,59 @@ async def _credentialed(parts: Parts, trail: Trail, request: Outbound, connector
     reference = connector.binding.reference
     credential = await _source(parts, reference).resolve(reference)
     trail.credential = CredentialUse(ref=str(reference), version=credential.version)
-    return inject(request, connector, credential)
+    return inject(request, connector, credential, parts.clock.now())
+
+
+async def _exchange(
+    parts: Parts,
+    permit: Permit,
+    target: Target,
+    destination: Destination,
+    request: Outbound,
+    sent: Injected,
+    trail: Trail,
+) -> tuple[Inbound, Scrubber]:
+    """The answer, and what takes every secret out of it that the upstream was sent."""
+    # Before anything is sent: what cannot be found again must not leave.
+    scrubber = Scrubber(sent.secrets) if sent.secrets else NOTHING_SECRET
+    started = parts.clock.monotonic()
+    inbound = await _execute(parts, permit, target, destination, sent.request, trail)
+    if inbound.status == REFUSED and (renewed := await _renewed(parts, trail, request, target, inbound)) is not None:
+        scrubber = Scrubber((*sent.secrets, *renewed.secrets))
+        again = shortened(renewed.request, parts.clock.monotonic() - started)
+        inbound = await _execute(parts, permit, target, destination, again, trail)
+    trail.lap("upstream", started, parts.clock.monotonic())
+    return inbound, scrubber
+
+
+async def _renewed(
+    parts: Parts, trail: Trail, request: Outbound, target: Target, refused: Inbound
+) -> Injected | None:
+    """The request with another version of its credential than the refused one; None where there is none, or the
+    request may not be repeated. The refused answer then stands.
+    """
+    connector, used = target.connector, trail.credential
+    if connector.binding is None or used is None or used.version is None:
+        return None
+    if not may_repeat(refused.status, refused.headers, idempotent=is_idempotent(trail.call, target.operation)):
+        return None
+    reference = connector.binding.reference
+    source = _source(parts, reference)
+    try:
+        if isinstance(source, Refreshing):
+            credential = await source.refresh(reference, used.version)
+        else:
+            credential = await source.resolve(reference)
+        if credential.version == used.version:
+            return None
+        renewed = inject(request, connector, credential, parts.clock.now())
+    except SidecarError:
+        return None
+    if not isinstance(refused.body, bytes):
+        await close(refused.body)
+    trail.credential = CredentialUse(ref=str(reference), version=credential.version)
+    trail.laps["renewals"] = 1
+    return renewed
 
 
 async def _execute(
@@ -302,15 +350,16 @@ async def _execute(
         trail.laps["attempts"] = attempt
 
 
-async def _scrub(parts: Parts, scrubber: Scrubber, body: bytes) -> bytes:
+async def _scrub(parts: Parts, clean: Cleaning, body: bytes) -> bytes:
     """The body without secrets. A long one is searched in pieces, so that other calls go on in between."""
-    if len(body) <= SCRUBBED_AT_ONCE:
-        return scrubber.scrub_body(body)[0]
-    clean = []
-    for piece in scrubber.pieces(body):
-        clean.append(piece)
+    whole = clean.at_once(body, SCRUBBED_AT_ONCE)
+    if whole is not None:
+        return whole
+    pieces = []
+    for piece in clean.pieces(body):
+        pieces.append(piece)
         await parts.clock.pause(0)
-    return b"".join(clean)
+    return b"".join(pieces)
 
 
 async def _stream(
@@ -319,7 +368,7 @@ async def _stream(
     target: Target,
     inbound: Inbound,
     headers: list[tuple[bytes, bytes]],
-    scrubber: Scrubber,
+    clean: Cleaning,
 ) -> Outcome:
     meter = Meter(inbound.status, parts.clock.monotonic())
     await parts.evidence.append(trail.chunk_leaf(meter.result(parts.evidence.digest)))
@@ -331,7 +380,6 @@ async def _stream(
     source, trail.body = trail.body, None
     assert place is not None
     assert source is not None
-    clean = scrubber.stream()
     last: list[str] = []
 
     async def ended(ending: SidecarError | None) -> None:
@@ -377,6 +425,8 @@ def _failed(parts: Parts, trail: Trail, error: Exception) -> Unavailable:
 
 async def _refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
     """Record a refusal and give its answer."""
+    if error.code == "credential_misused":
+        parts.observer.observe("credential_alarm", trail.alarm(error))
     evidence_id: str | None = None
     unknown = trail.principal is None
     if error.code != "evidence_unavailable" and not (
@@ -449,23 +499,4 @@ async def record_counted(parts: Parts, new_id: Callable[[], str]) -> None:
 
 
 def _tell(parts: Parts, trail: Trail, code: str, evidence_id: str | None) -> None:
-    call, target = trail.call, trail.target
-    parts.observer.observe(
-        "call",
-        {
-            "call_id": call.id,
-            "tenant": trail.tenant,
-            "traceparent": call.traceparent,
-            "surface": call.surface,
-            "action": call.action,
-            "principal": trail.principal.id if trail.principal else None,
-            "plane": call.plane if target else None,
-            "connector": target.connector.id if target else None,
-            "operation": target.operation.id if target else None,
-            "code": code,
-            "evidence_id": evidence_id,
-            "policy_revision": trail.revision,
-            "status": trail.result.status if trail.result else None,
-            "laps": trail.laps,
-        },
-    )
+    parts.observer.observe("call", trail.event(code, evidence_id))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from sidecar.errors import Refused, Unavailable
+import orjson
+
+from sidecar.errors import Reason, Refused, Unavailable
 from sidecar.model.credential import Binding, Credential
 from sidecar.model.exchange import Outbound
 from sidecar.model.secret import Secret
 from sidecar.rules.catalogue import Connector
+from sidecar.rules.masking import tokens
 
 _AUTHORIZATION = b"authorization"
 # Bytes a header value cannot hold; a secret with one would split the request (A87, RFC 9110 section 5.5).
 _UNSENDABLE = frozenset(range(0x20)) | {0x7F}
+_PAIRS: Final = "BASIC_AUTH"  # the kind whose value may be user:password
 
 
 class Injected(NamedTuple):
@@ -30,41 +34,68 @@ def check_binding(connector: Connector) -> None:
     if binding is None or auth is None:
         return
     if connector.scheme != "https":
-        raise Refused("credential_misused", "A credential never travels over plain http.")
-    if not _bound(binding, connector, auth.style):
-        raise Refused("credential_misused", "The credential is not bound to this connector, host and position.")
+        raise _misused("plain_http", "A credential never travels over plain http.")
+    reason = _unbound(binding, connector, auth.style)
+    if reason is not None:
+        raise _misused(reason, "The credential is not bound to this connector, host and position.")
 
 
-def _bound(binding: Binding, connector: Connector, style: str) -> bool:
-    return (
-        connector.id in binding.connectors
-        and f"{connector.host}:{connector.port}" in binding.hosts
-        and style in binding.positions
-    )
+def _misused(reason: str, detail: str) -> Refused:
+    return Refused("credential_misused", detail, [Reason(reason, detail)])
 
 
-def inject(request: Outbound, connector: Connector, credential: Credential) -> Injected:
-    """``request`` with the secret at the connector's position. Raises ``Unavailable("credential_unavailable")``."""
+def _unbound(binding: Binding, connector: Connector, style: str) -> str | None:
+    if connector.id not in binding.connectors:
+        return "connector_refused"
+    if f"{connector.host}:{connector.port}" not in binding.hosts:
+        return "host_refused"
+    return None if style in binding.positions else "position_refused"
+
+
+def inject(request: Outbound, connector: Connector, credential: Credential, now: int) -> Injected:
+    """``request`` with the secret at the connector's position; ``now`` is microseconds since the epoch.
+
+    Raises ``Unavailable("credential_unavailable")`` for a secret that has expired, or that its position cannot hold.
+    """
     auth = connector.auth
     assert auth is not None
-    plain = credential.secret.reveal()
+    if credential.expires is not None and credential.expires <= now:
+        raise _unavailable("credential_expired", "The credential has expired; rotate it.")
+    secret = credential.secret
+    plain = secret.reveal()
+    if auth.style == "certificate":  # proves us in the handshake: nothing an upstream could echo leaves
+        return Injected(request._replace(certificate=credential), ())
+    if auth.style == "body":
+        return Injected(_with_member(request, auth.path or "", plain), (secret,))
     if not plain or not _UNSENDABLE.isdisjoint(plain):
-        raise Unavailable("credential_unavailable", "The credential holds bytes that no header or query may carry.")
+        raise _unavailable("unsendable", "The credential holds bytes that no header or query may carry.")
     match auth.style:
         case "bearer":
-            return Injected(_with_header(request, _AUTHORIZATION, b"Bearer " + plain), (credential.secret,))
+            return Injected(_with_header(request, _AUTHORIZATION, b"Bearer " + plain), (secret,))
         case "basic":
-            pair = (auth.username or "").encode() + b":" + plain
+            pair = plain
+            if auth.username is not None or credential.kind != _PAIRS or b":" not in plain:
+                pair = (auth.username or "").encode() + b":" + plain
             encoded = base64.b64encode(pair)
             return Injected(
-                _with_header(request, _AUTHORIZATION, b"Basic " + encoded), (credential.secret, Secret(pair))
+                _with_header(request, _AUTHORIZATION, b"Basic " + encoded), _basic_secrets(secret, plain, pair)
             )
         case "header":
             assert auth.name is not None
-            return Injected(_with_header(request, auth.name.lower().encode("ascii"), plain), (credential.secret,))
+            return Injected(_with_header(request, auth.name.lower().encode("ascii"), plain), (secret,))
         case "query":
             assert auth.name is not None
-            return Injected(_with_query(request, auth.name, plain), (credential.secret,))
+            return Injected(_with_query(request, auth.name, plain), (secret,))
+
+
+def _basic_secrets(secret: Secret, plain: bytes, pair: bytes) -> tuple[Secret, ...]:
+    """The pair, and the password alone: an upstream that takes the pair apart may echo either."""
+    password = Secret(pair.partition(b":")[2]) if pair is plain else secret
+    return password, Secret(pair)
+
+
+def _unavailable(reason: str, detail: str) -> Unavailable:
+    return Unavailable("credential_unavailable", detail, [Reason(reason, detail)])
 
 
 def _with_header(request: Outbound, name: bytes, value: bytes) -> Outbound:
@@ -77,3 +108,19 @@ def _with_query(request: Outbound, name: str, plain: bytes) -> Outbound:
     pairs = [pair for pair in query.split("&") if pair and pair.partition("=")[0] != name]
     pairs.append(f"{name}={quote(plain, safe='')}")
     return request._replace(target=f"{path}?{'&'.join(pairs)}")
+
+
+def _with_member(request: Outbound, pointer: str, plain: bytes) -> Outbound:
+    """The JSON body with the secret as the member at ``pointer`` (RFC 6901), whose parent is there."""
+    *parents, last = tokens(pointer)
+    try:
+        document: Any = orjson.loads(request.body)
+        place = document
+        for name in parents:
+            place = place[name]
+        if not isinstance(place, dict):
+            raise TypeError(pointer)
+        place[last] = plain.decode()
+        return request._replace(body=orjson.dumps(document))
+    except (ValueError, KeyError, TypeError):  # no JSON, no such parent, or a secret that is no text
+        raise _unavailable("no_place", "The request's body has no place for its credential.") from None

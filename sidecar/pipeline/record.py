@@ -128,6 +128,38 @@ class Trail:
             count=count,
         )
 
+    def event(self, code: str, evidence_id: str | None) -> dict[str, Any]:
+        """The canonical event of the call, for the observer: ``code`` is allowed or why it was refused."""
+        call, target = self.call, self.target
+        return {
+            "call_id": call.id,
+            "tenant": self.tenant,
+            "traceparent": call.traceparent,
+            "surface": call.surface,
+            "action": call.action,
+            "principal": self.principal.id if self.principal else None,
+            "plane": call.plane if target else None,
+            "connector": target.connector.id if target else None,
+            "operation": target.operation.id if target else None,
+            "code": code,
+            "evidence_id": evidence_id,
+            "policy_revision": self.revision,
+            "status": self.result.status if self.result else None,
+            "laps": self.laps,
+        }
+
+    def alarm(self, error: SidecarError) -> dict[str, Any]:
+        """For the observer: a credential, or what stands for one, was about to be used where it may not be."""
+        target = self.target
+        binding = target.connector.binding if target else None
+        return {
+            "call_id": self.call.id,
+            "principal": self.principal.id if self.principal else None,
+            "connector": target.connector.id if target else None,
+            "credential": binding.id if binding else None,
+            "reasons": [reason.code for reason in error.reasons] or [error.code],
+        }
+
     def _leaf(self, kind: str, **more: Any) -> Leaf:
         call, principal, target = self.call, self.principal, self.target
         return Leaf(

@@ -8,16 +8,16 @@ from contextlib import suppress
 from typing import Final
 
 from sidecar.errors import SidecarError, Unavailable
+from sidecar.pipeline.cleaning import Cleaning
 from sidecar.pipeline.meter import windows
 from sidecar.pipeline.switches import Cut
-from sidecar.rules.scrub import Stream
 
 _LEFT: Final = Unavailable("cancelled", "The stream was left before its end.")
 
 
 async def relay(
     source: AsyncIterator[bytes],
-    clean: Stream,
+    clean: Cleaning,
     cut: Cut,
     covered: Callable[[bytes], Awaitable[bytes]],
     ended: Callable[[SidecarError | None], Awaitable[None]],
@@ -36,8 +36,9 @@ async def relay(
         if cut.error is not None:
             raise cut.error
         async for chunk in source:
-            for part in windows(clean.feed(chunk)):
-                yield await covered(part)
+            for text in clean.feed(chunk):
+                for part in windows(text):
+                    yield await covered(part)
         for part in windows(clean.finish()):
             yield await covered(part)
         ending = None

@@ -26,11 +26,12 @@ def mask(document: Any, pointers: Sequence[str]) -> Any:
     Raises ``ValueError`` for a pointer that is not one.
     """
     for pointer in pointers:
-        document = _mask(document, _tokens(pointer))
+        document = _mask(document, tokens(pointer))
     return document
 
 
-def _tokens(pointer: str) -> list[str]:
+def tokens(pointer: str) -> list[str]:
+    """The names a pointer goes by. Raises ``ValueError`` for a text that is none."""
     if not is_pointer(pointer):
         raise ValueError(f"{pointer!r} is not a JSON Pointer")
     return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]

@@ -46,15 +46,12 @@ Span = tuple[int, int]
 
 
 def is_scrubbable(headers: Iterable[Header]) -> bool:
-    """Whether an answer with these headers can be read at all: not encoded, and text of an ASCII-based charset.
+    """Whether an answer with these headers can be read at all once it is decoded: text of an ASCII-based charset.
 
     Header names are lower-case. Anything else is to be withheld (A108).
     """
     for name, value in headers:
-        if name == b"content-encoding":
-            if any(coding.strip().lower() not in (b"", b"identity") for coding in value.split(b",")):
-                return False
-        elif name == b"content-type" and b"charset" in value.lower():
+        if name == b"content-type" and b"charset" in value.lower():
             charset = value.lower().partition(b"charset")[2].lstrip(b" =\t\"'").decode("latin-1")
             if not charset.startswith(_ASCII_CHARSETS):
                 return False

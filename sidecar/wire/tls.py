@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 from typing import Final
@@ -23,17 +24,19 @@ _CAUSES: Final = {
 }  # OpenSSL's X509_V_ERR_* numbers
 
 
-def client_context(ca_file: Path | None) -> ssl.SSLContext:
+def client_context(ca_file: Path | None, certificate: bytes | None = None) -> ssl.SSLContext:
     """A verifying context: TLS 1.2 or newer, HTTP/1.1 only, names from the subject alternative names alone.
 
-    With ``ca_file`` (PEM) only its authorities are trusted, otherwise the system's. Reads files: make it once and
-    keep it. Raises ``Misconfigured``.
+    With ``ca_file`` (PEM) only its authorities are trusted, otherwise the system's; ``certificate`` (PEM, the key and
+    the chain) proves us. Reads files: make it once and keep it. Raises ``Misconfigured``.
     """
     # not create_default_context(): it would write session keys to the file that SSLKEYLOGFILE names
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
     context.set_alpn_protocols(["http/1.1"])
+    if certificate is not None:
+        _load_certificate(context, certificate)
     if ca_file is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         return context
@@ -44,6 +47,19 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
     except OSError as error:
         raise Misconfigured(f"the CA file {ca_file} cannot be read: {error.strerror}") from None
     return context
+
+
+def _load_certificate(context: ssl.SSLContext, pem: bytes) -> None:
+    """``ssl`` takes certificates from files only: this one is in memory, has no name, and is gone on return."""
+    file = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        os.write(file, pem)
+        # An empty password: OpenSSL would ask the terminal for that of an encrypted key.
+        context.load_cert_chain(f"/proc/self/fd/{file}", password=lambda: b"")
+    except (ssl.SSLError, OSError):
+        raise Misconfigured("the client certificate is no PEM of an unencrypted key and its certificate") from None
+    finally:
+        os.close(file)
 
 
 def verifies(context: ssl.SSLContext) -> bool:

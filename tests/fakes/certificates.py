@@ -43,6 +43,30 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
 
+    def client(self, name: str = "sidecar", days: float = 2) -> bytes:
+        """PEM of a client's key and certificate, good for ``days`` from now (or since, where negative)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(_name(name))
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 30 * DAY)
+            .not_valid_after(now + days * DAY)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return private + certificate.public_bytes(Encoding.PEM)
+
+    def wants_clients(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        """``context``, now of a server that talks to nobody without a certificate of this authority."""
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(self.file)
+        return context
+
     def server(
         self,
         *names: str,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import AsyncIterator
 
 import pytest
 
-from sidecar.errors import SidecarError, UpstreamFailure
+from sidecar.errors import SidecarError, Unavailable, UpstreamFailure
 from sidecar.model.call import Outcome
 from sidecar.pipeline.meter import WINDOW_BYTES, WINDOW_SECONDS
 from tests.fakes.answers import Pieces, answered
@@ -195,11 +196,37 @@ async def test_a_stream_of_an_unexpected_type_is_let_go_of() -> None:
     assert in_flight(stage) == 0
 
 
-async def test_an_encoded_stream_is_withheld_where_a_secret_went_out() -> None:
+async def test_an_encoded_stream_that_is_broken_is_withheld() -> None:
     body = Pieces(b"\x1f\x8b")
     stage = set_stage(None, answered(body, 200, [EVENTS, (b"content-encoding", b"gzip")]))
-    assert code(await stage.handle(**WATCH)) == "answer_withheld"
+    outcome = await stage.handle(**WATCH)
+    assert outcome.headers == (EVENTS,)
+    with pytest.raises(Unavailable) as refusal:
+        await rest_of(outcome)
+    assert refusal.value.code == "answer_withheld"
     assert body.closed
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+async def test_a108_a_coded_stream_is_decoded_and_scrubbed(size: int) -> None:
+    text = b"".join(b"data: %d <%s>\n\n" % (at, SECRET.encode()) for at in range(50))
+    coded = gzip.compress(text)
+    pieces = Pieces(*(coded[at : at + size] for at in range(0, len(coded), size)))
+    stage = set_stage(None, answered(pieces, 200, [EVENTS, (b"content-encoding", b"gzip")]))
+    outcome = await stage.handle(**WATCH)
+    assert outcome.headers == (EVENTS,)
+    assert await rest_of(outcome) == text.replace(SECRET.encode(), b"[REDACTED]")
+    assert in_flight(stage) == 0
+
+
+async def test_a108_a_coded_stream_that_stands_for_too_much_ends_in_a_refusal() -> None:
+    bomb = gzip.compress(b"\0" * (64 << 20))
+    stage = set_stage(None, answered(Pieces(bomb), 200, [EVENTS, (b"content-encoding", b"gzip")]))
+    outcome = await stage.handle(**WATCH)
+    with pytest.raises(Unavailable) as refusal:
+        await rest_of(outcome)
+    assert refusal.value.code == "answer_too_large"
+    assert stage.evidence.leaves[-1].code == "answer_too_large"
 
 
 async def test_inv_5_a_secret_split_over_pieces_does_not_pass() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from sidecar.adapters.callers.identity import Identities
 from sidecar.errors import Misconfigured, Unavailable, UpstreamFailure
 from sidecar.model.decision import Permit
 from sidecar.model.exchange import Destination, Inbound, Outbound
@@ -45,13 +46,14 @@ class HttpSettings:
 class _Line:
     """One connector: its settings, its TLS context, its connections, and the last target it was asked for."""
 
-    __slots__ = ("_last", "client", "identity", "settings", "tls")
+    __slots__ = ("_last", "client", "identities", "identity", "settings", "tls")
 
     def __init__(self, settings: HttpSettings, identity: bytes | None, tls: ssl.SSLContext | None) -> None:
         self.settings = settings
         self.identity = identity
         self.tls = tls
         self.client = Client(settings.connections, settings.idle_seconds)
+        self.identities: Identities[_Line] | None = None  # lines of its client certificates, by version
         self._last: tuple[Destination, Target] | None = None
 
     def target(self, destination: Destination) -> Target:
@@ -87,6 +89,8 @@ class HttpCaller:
         line = self._lines.get(connector)
         if line is None:
             raise UpstreamFailure("upstream_unavailable", f"the connector {connector} is not configured", sent=False)
+        if request.certificate is not None:
+            line = await self._identities(line).line(request.certificate)
         obligations = permit.obligations
         limit = request.max_bytes
         if obligations.max_bytes is not None and obligations.max_bytes < limit:
@@ -119,21 +123,40 @@ class HttpCaller:
             lines[connector] = line
         for connector, old in self._lines.items():
             if lines.get(connector) is not old:
-                old.client.retire()
-                self._retired.append(old.client)
+                self._retire(old)
         self._lines = lines
         self._retired = [client for client in self._retired if client.counts() != (0, 0, 0)]
 
     async def close(self) -> None:
         """End every connection; unfinished answers fail."""
-        clients = [line.client for line in self._lines.values()] + self._retired
-        for client in clients:
+        for line in self._lines.values():
+            if line.identities is not None:
+                line.identities.retire()
+        for client in [line.client for line in self._lines.values()] + self._retired:
             await client.close()
 
     def connections(self, connector: str) -> tuple[int, int, int]:
         """Connections open or being dialled, resting, and calls waiting for one: for the connector's statistics."""
         line = self._lines.get(connector)
-        return line.client.counts() if line is not None else (0, 0, 0)
+        if line is None:
+            return (0, 0, 0)
+        counts = [one.client.counts() for one in (line, *(line.identities.lines if line.identities else ()))]
+        return sum(one[0] for one in counts), sum(one[1] for one in counts), sum(one[2] for one in counts)
+
+    def _identities(self, line: _Line) -> Identities[_Line]:
+        if line.identities is None:
+            settings, identity = line.settings, line.identity
+            line.identities = Identities(
+                settings.ca_file, lambda context: _Line(settings, identity, context), self._retire
+            )
+        return line.identities
+
+    def _retire(self, line: _Line) -> None:
+        """Its resting connections end now, its busy ones after their answer."""
+        line.client.retire()
+        self._retired.append(line.client)
+        if line.identities is not None:
+            line.identities.retire()
 
 
 def _identity(settings: HttpSettings) -> bytes | None:

@@ -47,6 +47,7 @@ _COUNTED_ONLY: Final = frozenset({"evidence", "evidence_commit", "decisions", "c
 _LEVELS: Final = {
     "call": "info",
     "failure": "error",
+    "credential_alarm": "error",
     "policy_rejected": "error",
     "policy_error": "error",
     "policy_timeout": "warning",

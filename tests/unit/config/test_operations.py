@@ -138,3 +138,31 @@ def test_inv_5_a_raw_key_in_a_template_is_refused_and_not_repeated(field: str, v
     faults = found(changed(f"{AT}.{field}", value))
     assert codes(faults) == [("raw_secret", f"{AT}.{path}")]
     assert TOKEN not in faults.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "fits"),
+    [
+        ("/key", {}, True),
+        ("/auth/key", {"auth": {}}, True),
+        ("/a~1b/key", {"a/b": {"x": 1}}, True),
+        ("/key", None, False),
+        ("/key", ["x"], False),
+        ("/key", "{*}", False),
+        ("/auth/key", {}, False),
+        ("/auth/key", {"auth": "{id}"}, False),
+    ],
+)
+def test_a_credential_that_goes_into_the_body_needs_an_object_there(path: str, body: Any, fits: bool) -> None:
+    document = changed("connectors.crm.auth", {"style": "body", "path": path, "credential": "crm-key"})
+    document = changed("credentials.crm-key.positions", ["body"], document)
+    document = changed("connectors.crm.operations.create", ..., document)
+    document = changed(f"{AT}.method", "POST", changed(f"{AT}.effect", "read", document))
+    if body is not None:
+        document = changed(f"{AT}.body", body, document)
+    assert codes(found(document)) == ([] if fits else [("no_place", f"{AT}.body" if body is not None else AT)])
+
+
+def test_the_style_body_needs_its_path() -> None:
+    document = changed("connectors.crm.auth.style", "body", changed("credentials.crm-key.positions", ["body"]))
+    assert ("missing_key", "connectors.crm.auth") in codes(found(document))

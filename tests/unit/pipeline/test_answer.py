@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import msgspec
@@ -10,8 +11,9 @@ import pytest
 from sidecar.config.sections import Config
 from sidecar.errors import Unavailable
 from sidecar.model.decision import Obligations
-from sidecar.pipeline.answer import check_answer, interpret, passed_headers
+from sidecar.pipeline.answer import check_answer, interpret, is_read, passed_headers, withheld
 from sidecar.rules.catalogue import Operation, compile_catalogue
+from sidecar.rules.decoding import Undecodable
 from tests.fakes.answers import answered
 from tests.fakes.parts import CONFIG
 
@@ -22,7 +24,7 @@ def refused(
     headers: list[tuple[bytes, bytes]], *, body: Any = b"x", secret: bool = False, name: str = "typed"
 ) -> str:
     try:
-        check_answer(answered(body, headers=headers), OPERATIONS[name], secret=secret)
+        check_answer(answered(body, headers=headers), OPERATIONS[name], 1000, read=secret)
     except Unavailable as error:
         return error.code
     return ""
@@ -58,8 +60,8 @@ def test_an_empty_answer_needs_no_type() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        (b"content-encoding", b"gzip"),
-        (b"content-encoding", b"identity, br"),
+        (b"content-encoding", b"compress"),
+        (b"content-encoding", b"gzip, gzip, gzip"),
         (b"content-type", b"application/json; charset=utf-16"),
     ],
 )
@@ -69,7 +71,33 @@ def test_an_answer_that_cannot_be_searched_is_withheld_where_a_secret_went_out(h
 
 
 def test_identity_is_no_encoding() -> None:
-    assert not refused([(b"content-encoding", b"Identity")], secret=True, name="get")
+    answer = answered(headers=[(b"content-encoding", b"Identity")])
+    assert check_answer(answer, OPERATIONS["get"], 1000, read=True) is None
+
+
+def test_a_coding_is_taken_off_where_somebody_reads_the_answer() -> None:
+    answer = answered(headers=[(b"content-encoding", b"gzip")])
+    assert check_answer(answer, OPERATIONS["get"], 1000, read=False) is None
+    decoder = check_answer(answer, OPERATIONS["get"], 1000, read=True)
+    assert decoder is not None
+    assert b"".join(decoder.pieces(gzip.compress(b"text"))) == b"text"
+
+
+def test_who_interprets_or_masks_reads() -> None:
+    assert not is_read(OPERATIONS["get"], Obligations())
+    assert is_read(OPERATIONS["get"], Obligations(mask=("/a",)))
+    assert is_read(OPERATIONS["find"], Obligations())
+
+
+def test_a_decoded_answer_speaks_of_no_coding() -> None:
+    headers = [(b"content-type", b"a/b"), (b"content-encoding", b"gzip")]
+    assert passed_headers(headers) == headers
+    assert passed_headers(headers, decoded=True) == headers[:1]
+
+
+def test_what_cannot_be_decoded_is_withheld_or_too_large() -> None:
+    assert withheld(Undecodable("it is broken")).code == "answer_withheld"
+    assert withheld(Undecodable("it is large", too_large=True)).code == "answer_too_large"
 
 
 def test_only_listed_headers_pass() -> None:

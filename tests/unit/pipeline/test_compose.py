@@ -12,7 +12,7 @@ from sidecar.errors import Refused
 from sidecar.model.call import Call
 from sidecar.model.decision import Obligations, Permit
 from sidecar.model.exchange import Outbound
-from sidecar.pipeline.compose import compose
+from sidecar.pipeline.compose import compose, is_idempotent, shortened
 from sidecar.pipeline.select import select, validate
 from sidecar.rules.catalogue import compile_catalogue
 from tests.fakes.parts import CONFIG, changed
@@ -94,3 +94,25 @@ def test_obligations_make_bounds_smaller_and_never_larger() -> None:
 
 def test_a_streaming_operation_asks_for_a_stream() -> None:
     assert composed("watch").stream
+
+
+@pytest.mark.parametrize(
+    ("operation", "key", "harmless"), [("get", None, True), ("add", None, False), ("add", "k", True)]
+)
+def test_a_request_that_does_no_harm_twice(operation: str, key: str | None, harmless: bool) -> None:
+    operations = compile_catalogue(msgspec.convert(CONFIG, Config)).connectors["crm"].operations
+    call = Call(id="c", surface="access", action="execute", idempotency_key=key)
+    assert is_idempotent(call, operations[operation]) is harmless
+
+
+def test_a_key_that_is_not_passed_on_makes_nothing_harmless() -> None:
+    config = changed("connectors.crm.operations.add.idempotency_header", None)
+    add = compile_catalogue(msgspec.convert(config, Config)).connectors["crm"].operations["add"]
+    assert not is_idempotent(Call(id="c", surface="access", action="execute", idempotency_key="k"), add)
+
+
+def test_a_second_try_has_what_is_left_of_the_time() -> None:
+    request = Outbound("GET", "/", [], b"", timeout=3.0)
+    assert shortened(request, 1.0).timeout == 2.0
+    assert 0 < (shortened(request, 5.0).timeout or 0) < 0.01
+    assert shortened(request._replace(timeout=None), 1.0).timeout is None

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import msgspec
+import orjson
 import pytest
 
 from sidecar.config.sections import Config
@@ -18,6 +19,7 @@ from sidecar.rules.catalogue import Connector, compile_catalogue
 from tests.fakes.parts import CONFIG, changed
 
 ACCEPT = (b"accept", b"*/*")
+NOW = 1_700_000_000_000_000
 
 
 def connector(config: dict[str, Any] = CONFIG, auth: dict[str, str] | None = None) -> Connector:
@@ -28,7 +30,7 @@ def connector(config: dict[str, Any] = CONFIG, auth: dict[str, str] | None = Non
 
 def injected(secret: bytes, headers: list[tuple[bytes, bytes]], target: str = "/x", **auth: str) -> Injected:
     request = Outbound("GET", target, headers, b"")
-    return inject(request, connector(CONFIG, auth), Credential(Secret(secret), "1"))
+    return inject(request, connector(CONFIG, auth), Credential(Secret(secret), "1"), NOW)
 
 
 def test_bearer() -> None:
@@ -104,3 +106,90 @@ def test_a_credential_is_misused_anywhere_else(config: dict[str, Any]) -> None:
     with pytest.raises(Refused) as refused:
         check_binding(connector(config))
     assert refused.value.code == "credential_misused"
+
+
+def body_of(document: Any) -> Outbound:
+    return Outbound("POST", "/x", [ACCEPT], orjson.dumps(document))
+
+
+def into_body(secret: bytes, document: Any, path: str = "/auth/token") -> Injected:
+    where = connector(CONFIG, {"style": "body", "path": path})
+    return inject(body_of(document), where, Credential(Secret(secret), "1"), NOW)
+
+
+def test_body_over_whatever_the_agent_put_there() -> None:
+    made = into_body(b't"k', {"auth": {"token": "mine", "b": 1}, "q": [1]})
+    assert orjson.loads(made.request.body) == {"auth": {"token": 't"k', "b": 1}, "q": [1]}
+    assert made.request.headers == [ACCEPT]
+    assert [secret.reveal() for secret in made.secrets] == [b't"k']
+    assert orjson.loads(into_body(b"token", {}, "/a~1b").request.body) == {"a/b": "token"}
+
+
+@pytest.mark.parametrize("document", [{}, {"auth": 1}, {"auth": []}, {"auth": None}, [], 1, "auth"])
+def test_a_body_without_the_place_is_not_sent(document: Any) -> None:
+    with pytest.raises(Unavailable) as unavailable:
+        into_body(b"token", document)
+    assert unavailable.value.code == "credential_unavailable"
+
+
+def test_a_secret_that_is_no_text_does_not_fit_a_body() -> None:
+    with pytest.raises(Unavailable):
+        into_body(b"\xff\xfe\xfd\xfc", {"auth": {}})
+
+
+def test_a_certificate_goes_to_the_handshake_and_nowhere_else() -> None:
+    credential = Credential(Secret(b"pem\nlines"), "3", kind="CERTIFICATE")
+    request = Outbound("GET", "/x", [ACCEPT], b"")
+    made = inject(request, connector(CONFIG, {"style": "certificate"}), credential, NOW)
+    assert made == Injected(request._replace(certificate=credential), ())
+    assert "pem" not in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("kind", "username", "pair"),
+    [
+        ("BASIC_AUTH", None, b"user:pass"),
+        ("BASIC_AUTH", "other", b"other:user:pass"),
+        ("API_KEY", None, b":user:pass"),
+        (None, None, b":user:pass"),
+    ],
+)
+def test_a_basic_credential_may_hold_user_and_password(kind: str | None, username: str | None, pair: bytes) -> None:
+    auth = {"style": "basic"} | ({"username": username} if username else {})
+    made = inject(
+        Outbound("GET", "/x", [], b""),
+        connector(CONFIG, auth),
+        Credential(Secret(b"user:pass"), "1", kind=kind),
+        NOW,
+    )
+    assert base64.b64decode(made.request.headers[-1][1].removeprefix(b"Basic ")) == pair
+    alone = b"pass" if pair == b"user:pass" else b"user:pass"
+    assert {secret.reveal() for secret in made.secrets} == {alone, pair}
+
+
+@pytest.mark.parametrize("style", ["bearer", "basic", "header", "query", "body", "certificate"])
+def test_an_expired_credential_is_not_used(style: str) -> None:
+    where = connector(CONFIG, {"style": style, "name": "key", "path": "/key"})
+    for expires, fits in ((NOW + 1, True), (NOW, False), (NOW - 1, False)):
+        credential = Credential(Secret(b"token"), "1", expires=expires)
+        if fits:
+            inject(body_of({}), where, credential, NOW)
+            continue
+        with pytest.raises(Unavailable) as unavailable:
+            inject(body_of({}), where, credential, NOW)
+        assert unavailable.value.reasons[0].code == "credential_expired"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("connectors.crm.base_url", "http://api.example:443/v1", "plain_http"),
+        ("credentials.crm.hosts", ["other.example:443"], "host_refused"),
+        ("credentials.crm.connectors", ["open"], "connector_refused"),
+        ("credentials.crm.positions", ["body", "certificate"], "position_refused"),
+    ],
+)
+def test_a_misuse_says_which_bound_it_broke(path: str, value: Any, reason: str) -> None:
+    with pytest.raises(Refused) as refused:
+        check_binding(connector(changed(path, value)))
+    assert [one.code for one in refused.value.reasons] == [reason]

@@ -6,6 +6,8 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from sidecar.errors import Misconfigured
 from sidecar.wire.tls import client_context, explain, verifies
@@ -67,3 +69,33 @@ def test_a98_the_reason_is_told_without_internals(code: int, words: str) -> None
 
 def test_other_failures_name_the_host_only() -> None:
     assert explain(ssl.SSLError(1, "[SSL] wrong version (_ssl.c:1)"), "h") == "the TLS handshake with h failed"
+
+
+def test_a_client_certificate_is_loaded_from_memory_and_leaves_no_file(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    before = {path.name for path in Path("/proc/self/fd").iterdir()}
+    client_context(authority.file, authority.client())
+    assert {path.name for path in Path("/proc/self/fd").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == [authority.file.name]
+
+
+def _encrypted() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"canary"))
+
+
+@pytest.mark.parametrize("kind", ["nothing", "noise", "key only", "encrypted", "another's key"])
+def test_a_client_certificate_that_cannot_be_used_is_refused_without_a_word_of_it(tmp_path: Path, kind: str) -> None:
+    authority = Authority(tmp_path)
+    one, other = authority.client(), authority.client()
+    cut = one.index(b"-----BEGIN CERTIFICATE")
+    pem = {
+        "nothing": b"",
+        "noise": b"canary",
+        "key only": one[:cut],
+        "encrypted": _encrypted() + one[cut:],
+        "another's key": one[:cut] + other[other.index(b"-----BEGIN CERTIFICATE") :],
+    }[kind]
+    with pytest.raises(Misconfigured) as refusal:
+        client_context(authority.file, pem)
+    assert "canary" not in str(refusal.value)

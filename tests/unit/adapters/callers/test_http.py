@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from sidecar.adapters.callers.http import HttpCaller, HttpSettings
-from sidecar.errors import Misconfigured, UpstreamFailure
+from sidecar.errors import Misconfigured, Unavailable, UpstreamFailure
+from sidecar.model.credential import Credential
 from sidecar.model.decision import Obligations, Permit
 from sidecar.model.exchange import Destination, Inbound, Outbound
+from sidecar.model.secret import Secret
 from sidecar.wire.answer import Body
 from sidecar.wire.client import Timeouts
 from tests.fakes.certificates import Authority
@@ -184,3 +186,41 @@ async def test_a_stream_that_is_closed_before_it_was_begun_ends_its_connection(c
         assert isinstance(answer.body, Body)
         await answer.body.aclose()
         assert caller.connections("shop") == (0, 0, 0)
+
+
+async def test_a_client_certificate_proves_us_and_each_version_has_connections_of_its_own(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    caller = HttpCaller({"shop": HttpSettings(ca_file=authority.file)})
+    first, second, third = (Credential(Secret(authority.client()), version) for version in "123")
+    async with upstream(replies(OK), tls=authority.wants_clients(authority.server("shop.example"))) as up:
+        destination = Destination("https", "shop.example", up.port, ("127.0.0.1",))
+
+        async def ask(certificate: Credential | None) -> Inbound:
+            request = GET._replace(certificate=certificate)
+            return await caller.call(permit(), "shop", destination, request)
+
+        with pytest.raises(UpstreamFailure):
+            await ask(None)
+        for certificate in (first, first, second, first, second):
+            assert (await ask(certificate)).body == b"ok"
+        await until(lambda: up.open == 2)
+        assert caller.connections("shop") == (2, 2, 0)
+        assert (await ask(third)).body == b"ok"
+        await until(lambda: up.open == 2)  # the first version's connection has ended
+        caller.swap({"shop": HttpSettings(ca_file=authority.file, connections=3)})
+        await until(lambda: up.open == 0)
+    await caller.close()
+
+
+async def test_a_certificate_that_is_none_is_not_sent(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    caller = HttpCaller({"shop": HttpSettings(ca_file=authority.file)})
+    async with upstream(replies(OK), tls=authority.server("shop.example")) as up:
+        destination = Destination("https", "shop.example", up.port, ("127.0.0.1",))
+        bad = GET._replace(certificate=Credential(Secret("canary, no PEM"), "1"))
+        with pytest.raises(Unavailable) as unavailable:
+            await caller.call(permit(), "shop", destination, bad)
+        assert unavailable.value.code == "credential_unavailable"
+        assert "canary" not in str(unavailable.value)
+        assert up.connections == 0
+    await caller.close()

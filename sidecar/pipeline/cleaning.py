@@ -1,0 +1,72 @@
+"""Step 11 as one stream: what an upstream sends, its codings taken off and this call's secrets taken out.
+
+Every step of it is bounded: a small coded piece may stand for a very long text, so what comes out is an iterator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sidecar.model.decision import Obligations
+from sidecar.model.exchange import Inbound
+from sidecar.pipeline.answer import Headers, check_answer, is_read, passed_headers, withheld
+from sidecar.rules.catalogue import Operation
+from sidecar.rules.decoding import Decoder, Undecodable
+from sidecar.rules.scrub import PIECE, Scrubber
+
+
+def cleaning(
+    inbound: Inbound, operation: Operation, obligations: Obligations, limit: int, scrubber: Scrubber
+) -> tuple[Cleaning, Headers]:
+    """What cleans the body of ``inbound``, of at most ``limit`` bytes once decoded, and the headers, clean already.
+
+    Raises ``Unavailable`` for an answer of a wrong type, or one that nobody could read.
+    """
+    read = scrubber.longest > 0 or is_read(operation, obligations)
+    decoder = check_answer(inbound, operation, limit, read=read)
+    headers, _ = scrubber.scrub_headers(passed_headers(inbound.headers, decoded=decoder is not None))
+    return Cleaning(scrubber, decoder), headers
+
+
+class Cleaning:
+    """One answer's. ``decoder`` is None where it has no coding."""
+
+    __slots__ = ("_decoder", "_scrubber", "_stream")
+
+    def __init__(self, scrubber: Scrubber, decoder: Decoder | None) -> None:
+        self._scrubber = scrubber
+        self._stream = scrubber.stream()
+        self._decoder = decoder
+
+    def at_once(self, body: bytes, largest: int) -> bytes | None:
+        """A whole body, clean, where that is little work: at most ``largest`` bytes and no coding; else None."""
+        if self._decoder is not None or len(body) > largest:
+            return None
+        return self._scrubber.scrub_body(body)[0]
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """What may go out now, in pieces. Raises ``Unavailable`` for what cannot be decoded or told from a secret."""
+        if self._decoder is None:
+            yield self._stream.feed(piece)
+            return
+        try:
+            for text in self._decoder.pieces(piece):
+                for at in range(0, len(text), PIECE):
+                    yield self._stream.feed(text[at : at + PIECE])
+        except Undecodable as error:
+            raise withheld(error) from None
+
+    def finish(self) -> bytes:
+        """The rest, once the answer has ended. Raises ``Unavailable`` where its coding was cut off."""
+        if self._decoder is not None:
+            try:
+                self._decoder.finish()
+            except Undecodable as error:
+                raise withheld(error) from None
+        return self._stream.finish()
+
+    def pieces(self, body: bytes) -> Iterator[bytes]:
+        """A whole body in steps of bounded work, for a caller that lets others run between them."""
+        for at in range(0, len(body), PIECE):
+            yield from self.feed(body[at : at + PIECE])
+        yield self.finish()

@@ -1,0 +1,82 @@
+"""Codings come off and secrets out, in one go or piece by piece, and never in a step of unbounded work."""
+
+from __future__ import annotations
+
+import gzip
+
+import brotli
+import msgspec
+import pytest
+
+from sidecar.config.sections import Config
+from sidecar.errors import Unavailable
+from sidecar.model.decision import Obligations
+from sidecar.model.secret import Secret
+from sidecar.pipeline.cleaning import Cleaning, cleaning
+from sidecar.rules.catalogue import compile_catalogue
+from sidecar.rules.decoding import Decoder
+from sidecar.rules.scrub import PIECE, Scrubber
+from tests.fakes.answers import answered
+from tests.fakes.parts import CONFIG
+
+GET = compile_catalogue(msgspec.convert(CONFIG, Config)).connectors["crm"].operations["get"]
+SCRUBBER = Scrubber([Secret("secret-1234")])
+TEXT = b"a secret-1234 " * 10_000
+CLEAN = b"a [REDACTED] " * 10_000
+
+
+def decoder(coding: str = "gzip", limit: int = 1 << 20) -> Decoder:
+    return Decoder([coding], limit)
+
+
+def test_a_small_body_without_coding_is_done_at_once() -> None:
+    assert Cleaning(SCRUBBER, None).at_once(b"a secret-1234", 100) == b"a [REDACTED]"
+    assert Cleaning(SCRUBBER, None).at_once(b"a secret-1234", 5) is None
+    assert Cleaning(SCRUBBER, decoder()).at_once(b"", 100) is None
+
+
+@pytest.mark.parametrize("size", [1000, len(TEXT)])
+def test_a108_a_coded_body_is_decoded_and_scrubbed(size: int) -> None:
+    coded = gzip.compress(TEXT)
+    clean = Cleaning(SCRUBBER, decoder())
+    out = [part for at in range(0, len(coded), size) for part in clean.feed(coded[at : at + size])]
+    assert b"".join([*out, clean.finish()]) == CLEAN
+    assert b"".join(Cleaning(SCRUBBER, decoder()).pieces(coded)) == CLEAN
+    assert b"".join(Cleaning(SCRUBBER, None).pieces(TEXT)) == CLEAN
+
+
+def test_no_step_is_larger_than_a_piece() -> None:
+    clean = Cleaning(SCRUBBER, decoder("br", 100 << 20))
+    assert max(map(len, clean.feed(brotli.compress(b"\0" * (20 << 20))))) <= PIECE
+
+
+@pytest.mark.parametrize(
+    ("body", "limit", "code"),
+    [
+        (gzip.compress(TEXT)[:-1], 1 << 20, "answer_withheld"),
+        (gzip.compress(TEXT) + b"x", 1 << 20, "answer_withheld"),
+        (b"not gzip at all", 1 << 20, "answer_withheld"),
+        (gzip.compress(TEXT), 1000, "answer_too_large"),
+    ],
+)
+def test_what_cannot_be_decoded_does_not_pass(body: bytes, limit: int, code: str) -> None:
+    with pytest.raises(Unavailable) as refusal:
+        b"".join(Cleaning(SCRUBBER, decoder(limit=limit)).pieces(body))
+    assert refusal.value.code == code
+
+
+def test_the_headers_are_clean_and_name_no_coding_that_is_gone() -> None:
+    headers = [(b"content-encoding", b"gzip"), (b"content-type", b"text/plain"), (b"etag", b"secret-1234")]
+    answer = answered(gzip.compress(b"secret-1234"), headers=headers)
+    clean, passed = cleaning(answer, GET, Obligations(), 1000, SCRUBBER)
+    assert passed == [(b"content-type", b"text/plain"), (b"etag", b"[REDACTED]")]
+    assert b"".join(clean.pieces(gzip.compress(b"secret-1234"))) == b"[REDACTED]"
+
+
+def test_an_answer_that_nobody_reads_keeps_its_coding() -> None:
+    answer = answered(b"\x1f\x8b", headers=[(b"content-encoding", b"gzip")])
+    clean, passed = cleaning(answer, GET, Obligations(), 1000, Scrubber(()))
+    assert passed == answer.headers
+    assert b"".join(clean.pieces(b"\x1f\x8b")) == b"\x1f\x8b"
+    with pytest.raises(Unavailable):
+        b"".join(cleaning(answer, GET, Obligations(mask=("/a",)), 1000, Scrubber(()))[0].pieces(b"\x1f\x8b"))
