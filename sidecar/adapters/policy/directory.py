@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Final
 
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.files import fingerprint, read_policy
 from sidecar.config.load import Loaded
 from sidecar.errors import SidecarError
 from sidecar.ports import Observer
+
+READ_BYTES: Final = (
+    1 << 17
+)  # of JSON that Python reads, in some 5 ms; the engine reads the rest beside the loop
 
 
 class WatchedDirectory:
@@ -56,4 +61,4 @@ class WatchedDirectory:
 
 
 def _load(engine: EmbeddedEngine, folder: Path, with_library: bool) -> None:
-    engine.load(read_policy(folder, with_library=with_library))
+    engine.load(read_policy(folder, with_library=with_library, read_bytes=READ_BYTES))

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+import orjson
 from msgspec import Struct
 
 from sidecar.config.document import DocumentError, parse
@@ -31,10 +32,11 @@ _READ_ATTEMPTS: Final = 5
 
 
 class PolicyFiles(Struct, frozen=True):
-    """Rego text by file name, and the base document."""
+    """Rego text by file name, and the base document; ``documents`` are JSON files of it that the engine reads."""
 
     modules: dict[str, str]
     data: dict[str, Any] = {}
+    documents: dict[str, str] = {}
 
 
 def library_directory() -> Path:
@@ -44,8 +46,11 @@ def library_directory() -> Path:
     return installed if installed.is_dir() else package.parent / "rego"
 
 
-def read_policy(directory: Path, *, with_library: bool = True) -> PolicyFiles:
+def read_policy(directory: Path, *, with_library: bool = True, read_bytes: int = TOTAL_BYTES_LIMIT) -> PolicyFiles:
     """Read a directory, and the shipped rules unless told not to.
+
+    JSON beyond ``read_bytes`` in all is left to the engine as ``documents``, by the same rules: reading it here would
+    keep every other thread waiting, because Python's parser does not let go of the interpreter.
 
     Raises ``Misconfigured`` with a reason for every file that cannot be used. The directory is read again when it
     changed meanwhile, so that the result is one version of it.
@@ -53,7 +58,7 @@ def read_policy(directory: Path, *, with_library: bool = True) -> PolicyFiles:
     for _ in range(_READ_ATTEMPTS):
         before = fingerprint(directory)
         try:
-            files = _read(directory, with_library)
+            files = _read(directory, with_library, read_bytes)
         except Misconfigured:
             if fingerprint(directory) == before:
                 raise
@@ -79,13 +84,17 @@ def source_of(files: PolicyFiles) -> bytes:
     """The canonical JSON of files and data: what the engine loads and what the revision is about."""
     document = {"modules": files.modules, "data": files.data}
     try:
-        return json.dumps(
+        source = json.dumps(
             document, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
         ).encode()
     except (ValueError, RecursionError):
         raise Misconfigured(
             "the policy's data holds what JSON cannot: text that is not Unicode, NaN or endless depth"
         ) from None
+    if not files.documents:
+        return source
+    large = orjson.dumps(files.documents, option=orjson.OPT_SORT_KEYS)  # a hundred times as fast with long texts
+    return b'%s,"documents":%s}' % (source[:-1], large)
 
 
 def revision_of(files: PolicyFiles) -> str:
@@ -98,9 +107,10 @@ def digest_of(source: bytes) -> str:
     return "sha256:" + hashlib.sha256(source).hexdigest()
 
 
-def _read(directory: Path, with_library: bool) -> PolicyFiles:
+def _read(directory: Path, with_library: bool, read_bytes: int) -> PolicyFiles:
     modules: dict[str, str] = {}
     data: dict[str, Any] = {}
+    documents: dict[str, str] = {}
     reasons: list[Reason] = []
     roots = [(directory, "")] + ([(library_directory(), "library/")] if with_library else [])
     total = count = 0
@@ -117,7 +127,10 @@ def _read(directory: Path, with_library: bool) -> PolicyFiles:
                     )
                 if path.suffix == ".rego":
                     modules[prefix + name] = content.decode()
+                elif path.suffix == ".json" and not prefix and len(content) > read_bytes:
+                    documents[name] = content.decode()
                 else:
+                    read_bytes -= len(content) if path.suffix == ".json" else 0
                     value = _json(content) if path.suffix == ".json" else _yaml(content)
                     _merge(data, _nested(name, value), ())
             except OSError as error:
@@ -126,7 +139,7 @@ def _read(directory: Path, with_library: bool) -> PolicyFiles:
                 reasons.append(Reason("invalid_file", f"{prefix}{name}{_where(error)}"))
     if reasons:
         raise Misconfigured(f"the policy directory {directory} cannot be used: {reasons[0].message}", reasons)
-    return PolicyFiles(modules, data)
+    return PolicyFiles(modules, data, documents)
 
 
 def _walk(directory: Path) -> Iterator[tuple[Path, str]]:

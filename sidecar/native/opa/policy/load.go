@@ -20,6 +20,7 @@ const Entry = "data.sidecar.authz.decision"
 type Source struct {
 	Modules     map[string]string `json:"modules"`
 	Data        json.RawMessage   `json:"data"`
+	Documents   map[string]string `json:"documents"`   // large JSON files, by name, see addDocuments
 	Conformance bool              `json:"conformance"` // every builtin of OPA, ways out included
 	Query       string            `json:"query"`       // another rule than Entry; conformance only
 	Strict      bool              `json:"strict"`      // an error of a builtin ends the evaluation; conformance only
@@ -62,9 +63,9 @@ func Load(document []byte) (*Policy, *Facts, []Fault) {
 	if len(faults) > 0 {
 		return nil, nil, faults
 	}
-	store, err := open(source.Data)
-	if err != nil {
-		return nil, nil, []Fault{{File: "data", Code: "data_error", Message: err.Error()}}
+	store, faults := open(source)
+	if len(faults) > 0 {
+		return nil, nil, faults
 	}
 	ctx := context.Background()
 	txn, err := store.NewTransaction(ctx)
@@ -125,14 +126,17 @@ func parse(sources map[string]string) (map[string]*ast.Module, []Fault) {
 }
 
 // open puts the base document in memory as AST values, so that reading it costs evaluation nothing.
-func open(data []byte) (storage.Store, error) {
+func open(source Source) (storage.Store, []Fault) {
 	root := map[string]any{}
-	if len(data) > 0 {
-		decoder := json.NewDecoder(bytes.NewReader(data))
+	if len(source.Data) > 0 {
+		decoder := json.NewDecoder(bytes.NewReader(source.Data))
 		decoder.UseNumber()
 		if err := decoder.Decode(&root); err != nil {
-			return nil, err
+			return nil, []Fault{{File: "data", Code: "data_error", Message: err.Error()}}
 		}
+	}
+	if faults := addDocuments(root, source.Documents); len(faults) > 0 {
+		return nil, faults
 	}
 	return inmem.NewFromObjectWithOpts(
 		root, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true)), nil

@@ -166,3 +166,20 @@ def test_a_directory_that_keeps_changing_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("sidecar.adapters.policy.files.fingerprint", lambda _: next(states))
     with pytest.raises(Misconfigured, match="keeps changing"):
         read_policy(tmp_path, with_library=False)
+
+
+LARGE = '{"acme": {"roles": {"reader": ["*"]}}, "note": "' + "x" * 1000 + '"}'
+
+
+def test_json_beyond_a_bound_is_left_to_the_engine(tmp_path: Path) -> None:
+    write(tmp_path, {"sidecar/grants/data.json": LARGE, "small/data.json": "{}"})
+    assert read_policy(tmp_path, with_library=False).documents == {}
+
+    def large() -> PolicyFiles:
+        return read_policy(tmp_path, with_library=False, read_bytes=100)
+
+    before = large()
+    assert (before.data, before.documents) == ({"small": {}}, {"sidecar/grants/data.json": LARGE})
+    assert revision_of(before) == revision_of(large())
+    write(tmp_path, {"sidecar/grants/data.json": LARGE + " "})
+    assert revision_of(before) != revision_of(large())

@@ -10,6 +10,7 @@ import pytest
 
 from sidecar.adapters.policy.library import Library, Room, Status, library, opa_executable
 from sidecar.errors import Misconfigured, Unavailable
+from tests.fakes.bundles import packed
 
 SECOND = 1_000_000  # microseconds
 
@@ -109,7 +110,7 @@ def test_rules_and_data_for_one_path_conflict() -> None:
 
 @pytest.mark.parametrize("more", [0, 20, 23, 24, 25, 100])
 def test_p13_a_repeated_member_is_there_once_with_its_last_value(more: int) -> None:
-    rego = 'package sidecar.authz\ndecision := [count(input), count([k | some k, _ in input]), input.a, input.z]'
+    rego = "package sidecar.authz\ndecision := [count(input), count([k | some k, _ in input]), input.a, input.z]"
     handle = library().load(json.dumps({"modules": {"t.rego": rego}, "data": {}}).encode()).handle
     others = "".join(f'"m{number}": 0, ' for number in range(more))
     document = f'{{"a": 1, {others} "z": 1, "a": 2, {others} "z": 2, "z": 3}}'.encode()
@@ -190,3 +191,59 @@ def test_a_missing_executable_is_misconfigured(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("sidecar.adapters.policy.library.NATIVE", tmp_path)
     with pytest.raises(Misconfigured, match="opa executable"):
         opa_executable()
+
+
+def test_documents_are_data_at_their_folders_path() -> None:
+    documents = {"data.json": '{"top": 1}', "a/b/data.json": '{"c": [1.50, "\u00e9"]}', "a/data.json": '{"d": null}'}
+    handle = load(
+        "package sidecar.authz\ndecision := [data.top, data.a, data.e]", documents=documents, data={"e": {}}
+    )
+    assert decide(handle, b"{}") == (Status.ANSWERED, '[1,{"b":{"c":[1.50,"é"]},"d":null},{}]'.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"a":\n1,\n"a": 2}', 'a/data.json:3: duplicate key "a"'),
+        ('{"a":\n1,,}', "a/data.json:2: not JSON"),
+        ('{"a": NaN}', "a/data.json:1: not JSON"),
+        ("{} {}", "a/data.json:1: not JSON"),
+        ("{} }", "a/data.json:1: not JSON"),
+        ("", "a/data.json:1: not JSON"),
+        ('{"a": ' * 70 + "1" + "}" * 70, "a/data.json:1: nested more than 64 deep"),
+        ('{"a": ' + "1" * 200 + "}", "a/data.json:1: a number has too many digits"),
+        ('{"e": 2}', "a/data.json: data.a.e already has a value from another file"),
+    ],
+)
+def test_a_document_is_held_to_the_rules_of_a_policy_folder(text: str, told: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load("package sidecar.authz\ndecision := true", documents={"a/data.json": text}, data={"a": {"e": 1}})
+    assert caught.value.reasons[0].message.startswith(told)
+
+
+def test_a_document_at_the_root_is_an_object() -> None:
+    with pytest.raises(Misconfigured, match="must be an object"):
+        load("package sidecar.authz\ndecision := true", documents={"data.json": "[1]"})
+
+
+def test_a_bundle_is_opened_by_handle_and_loaded_once() -> None:
+    opened = library().open_bundle(b"{}", packed({"a.rego": b"package sidecar.authz\ndecision := true\n"}))
+    assert opened.about.files == 1
+    loaded = library().load_bundle(opened.handle)
+    assert decide(loaded.handle, b"{}") == (Status.ANSWERED, b"true")
+    with pytest.raises(Misconfigured, match="no bundle is open"):
+        library().load_bundle(opened.handle)
+    library().close_bundle(opened.handle)
+
+
+def test_a_closed_bundle_is_gone() -> None:
+    opened = library().open_bundle(b"{}", packed({"a.rego": b"package a\n"}))
+    library().close_bundle(opened.handle)
+    with pytest.raises(Misconfigured, match="no bundle is open"):
+        library().load_bundle(opened.handle)
+
+
+def test_terms_that_are_no_json_are_a_fault() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        library().open_bundle(b"{", b"")
+    assert caught.value.reasons[0].code == "source_error"
