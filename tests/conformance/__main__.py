@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -14,6 +14,7 @@ from sidecar.cli import show
 from tests.conformance import caching, cases, differential
 from tests.fixtures.programs import build
 
+_GENERATED: Final = 2000
 Tell = Callable[[str], None]
 
 
@@ -29,7 +30,7 @@ def main(output: str | None) -> None:
     """
     build(cases.PROGRAM)
     with _telling() as tell:
-        counted = [_opas_cases(tell), _differential(tell), _cache(tell)]
+        counted = [_opas_cases(tell), _differential(tell), _cache(tell), _generated(tell)]
     if (output or ("table" if sys.stdout.isatty() else "json")) == "json":
         show.data(counted, "json")
     else:
@@ -69,6 +70,17 @@ def _cache(tell: Tell) -> dict[str, Any]:
         "count": made.inputs,
         "equal": made.inputs - len(made.differences),
         "notes": {"from the cache": f"{made.hits / made.inputs:.0%}"},
+        "unexpected": made.differences,
+    }
+
+
+def _generated(tell: Tell) -> dict[str, Any]:
+    made, policies = caching.compare_generated(_GENERATED, lambda name: tell(f"from the cache: {name}"))
+    return {
+        "compared": "The same of generated policies",
+        "count": made.inputs,
+        "equal": made.inputs - len(made.differences),
+        "notes": {"from the cache": f"{made.hits / made.inputs:.0%}", "policies": f"{policies}"},
         "unexpected": made.differences,
     }
 

@@ -6,13 +6,17 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+from sidecar.errors import Misconfigured
 from sidecar.pipeline.decisions import DecisionCache
 from tests.rego.embedded import Asked
+from tests.rego.generated import modules
 from tests.rego.inputs import inputs
 from tests.rego.policies import NARROW, source
 
 INPUTS: Final = 4000  # for each policy: over a hundred thousand in all
 KNOWN: Final = 250
+GENERATED_INPUTS: Final = 150
+GENERATED_KNOWN: Final = 40
 ENTRIES: Final = 1000
 
 
@@ -52,15 +56,33 @@ def compare_one(name: str) -> Compared:
         policy.release()
 
 
+def compare_generated(count: int, tell: Callable[[str], None] = lambda _: None) -> tuple[Compared, int]:
+    """Compare those of ``count`` generated policies that compile, and say how many these are."""
+    made = {}
+    for name, rules in modules(count).items():
+        tell(name)
+        try:
+            policy = Asked(source(rules))
+        except Misconfigured:
+            continue
+        made[name] = compare(policy, inputs(random.Random(name), GENERATED_KNOWN, GENERATED_INPUTS))
+        policy.release()
+    return _together(made), len(made)
+
+
 def compare_all(tell: Callable[[str], None] = lambda _: None) -> Compared:
-    """Compare all of them."""
-    made = []
+    """Compare all of those written by hand."""
+    made = {}
     for name in NARROW:
         tell(name)
-        made.append(compare_one(name))
+        made[name] = compare_one(name)
+    return _together(made)
+
+
+def _together(made: dict[str, Compared]) -> Compared:
     return Compared(
-        sum(one.inputs for one in made),
-        sum(one.hits for one in made),
-        sum(one.answers for one in made),
-        [f"{name}: {difference}" for name, one in zip(NARROW, made, strict=True) for difference in one.differences],
+        sum(one.inputs for one in made.values()),
+        sum(one.hits for one in made.values()),
+        sum(one.answers for one in made.values()),
+        [f"{name}: {difference}" for name, one in made.items() for difference in one.differences],
     )

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
+from sidecar.errors import Misconfigured
 from sidecar.model.decision import Verdict
 from tests.conformance.server import OpaServer, Reply
 from tests.conformance.values import parse, plain
+from tests.rego import generated
 from tests.rego.embedded import Asked
 from tests.rego.inputs import inputs
 from tests.rego.policies import DATA, NARROW, WHOLE, modules, source
 
 INPUTS: Final = 210  # for each policy: over ten thousand in all
 _KNOWN: Final = 100
+_GENERATED: Final = 200
+_GENERATED_INPUTS: Final = 20
+
+_WRITTEN: Final = NARROW | WHOLE
 
 UNDEFINED: Final = ("undefined",)
 FAILED: Final = ("failed",)
@@ -40,13 +47,17 @@ class Found(NamedTuple):
 
 
 def compare(tell: Callable[[str], None] = lambda _: None) -> Found:
-    """Ask both about every pure policy. Raises ``OSError`` and ``RuntimeError`` where the server does not answer."""
+    """Ask both about every pure policy, and some generated ones.
+
+    Raises ``OSError`` and ``RuntimeError`` where the server does not answer.
+    """
     compared = undefined = failed = 0
     differences: list[str] = []
     with OpaServer() as server:
-        for name, rules in (NARROW | WHOLE).items():
+        for name, rules in (_WRITTEN | _generated()).items():
             tell(name)
-            for document, one, other in ask(server, rules, _documents(name)):
+            documents = _documents(name) if name in _WRITTEN else inputs(random.Random(name), 20, _GENERATED_INPUTS)
+            for document, one, other in ask(server, rules, documents):
                 compared += 1
                 undefined += other == UNDEFINED
                 failed += other == FAILED
@@ -64,6 +75,16 @@ def ask(server: OpaServer, rules: str, documents: Iterable[bytes]) -> Iterator[t
             yield document, _of_embedded(embedded.evaluate(document)), _of_server(server.decide(document))
     finally:
         embedded.release()
+
+
+def _generated() -> dict[str, str]:
+    """Those generated policies that compile."""
+    compiled = {}
+    for name, rules in generated.modules(_GENERATED).items():
+        with suppress(Misconfigured):
+            Asked(source(rules)).release()
+            compiled[name] = rules
+    return compiled
 
 
 def _documents(name: str) -> Iterator[bytes]:

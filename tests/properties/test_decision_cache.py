@@ -12,10 +12,12 @@ import pytest
 from sidecar.adapters.policy.files import read_policy, source_of
 from sidecar.model.decision import Verdict
 from sidecar.pipeline.decisions import DecisionCache
-from tests.conformance.caching import INPUTS, KNOWN, compare, compare_one
+from tests.conformance.caching import INPUTS, KNOWN, compare, compare_generated, compare_one
 from tests.rego.embedded import Asked
 from tests.rego.inputs import encode, make_input, value
 from tests.rego.policies import IMPURE, NARROW, WHOLE, source
+
+GENERATED: Final = 600
 
 
 @pytest.mark.parametrize("name", NARROW)
@@ -24,6 +26,14 @@ def test_p13_a_cached_decision_is_the_one_the_policy_would_give(name: str) -> No
     assert made.differences == []
     assert made.hits > made.inputs / 2
     assert made.answers > 1 or name == "nothing of the input", "a policy that always says the same proves nothing"
+
+
+def test_p13_nor_does_it_differ_for_policies_that_nobody_would_write() -> None:
+    made, compiled = compare_generated(GENERATED)
+    assert made.differences == []
+    assert compiled > GENERATED / 4
+    assert made.hits > made.inputs / 2
+    assert made.answers > 5 * compiled
 
 
 @pytest.mark.parametrize("name", WHOLE | IMPURE)
