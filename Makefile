@@ -42,7 +42,7 @@ fixtures: setup ## build the programs that tests run against
 	@$(BIN)/python -m tests.fixtures
 
 conformance: setup ## count how far the engine is OPA: its own cases, and a server beside it
-	$(BIN)/python -m tests.conformance $(ARGS)
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 mutants: setup ## prove that each invariant's test fails when the invariant is broken
 	$(BIN)/python -m tests.mutants $(ARGS)
