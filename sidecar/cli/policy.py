@@ -17,11 +17,13 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "coverage": ("policy_tests", "Say which lines of a policy its tests reach."),
     "eval": ("policy_eval", "Decide one call, and say why."),
     "bench": ("policy_bench", "Time a policy's decisions."),
+    "build": ("policy_build", "Make a bundle of a policy, signed or not."),
     "push": ("policy_remote", "Put a policy into an OPA server."),
     "status": ("policy_remote", "Show what an OPA server holds."),
     "activate": ("policy_activation", "Activate a bundle of a running sidecar now."),
     "rollback": ("policy_activation", "Go back to a bundle that is kept."),
     "history": ("policy_activation", "What was activated or refused, when, by whom and why."),
+    "opa": ("policy_build", "Run OPA itself, the version that decides."),
 }
 
 
