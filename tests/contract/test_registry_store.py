@@ -3,47 +3,67 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sidecar.adapters.registry.postgres import PostgresStore
 from sidecar.adapters.registry.sqlite import SqliteStore
 from sidecar.errors import Refused
 from sidecar.model.registry import CONNECTOR, KINDS, ROLE, SWITCH
 from sidecar.ports import RegistryStore
 from tests.fakes.clock import HeldClock
 from tests.fakes.registry import FakeRegistryStore
+from tests.postgres import fresh_tenant, giving, server
 
-Open = Callable[[str], RegistryStore]
 CLOCK = HeldClock()
+POSTGRES = pytest.param("postgres", marks=pytest.mark.needs_postgres)
 
 
-@pytest.fixture(params=["fake", "sqlite"])
-async def open_(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
-    """Opens the same registry for a tenant."""
-    opened: dict[str, Any] = {}
+class Registry:
+    """One registry, opened for a tenant at a time. Tests name tenants; a shared server knows them by other names."""
 
-    def make(tenant: str) -> RegistryStore:
-        if tenant not in opened:
-            opened[tenant] = (
-                FakeRegistryStore(tenant, CLOCK)
-                if request.param == "fake"
-                else SqliteStore(tmp_path / "registry.db", tenant, CLOCK)
-            )
-        store: RegistryStore = opened[tenant]
+    def __init__(self, kind: str, folder: Path) -> None:
+        self._kind = kind
+        self._folder = folder
+        self._opened: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
+
+    def tenant(self, name: str) -> str:
+        """What ``name`` is called there."""
+        return self._names.setdefault(name, fresh_tenant()) if self._kind == "postgres" else name
+
+    def open(self, name: str) -> RegistryStore:
+        if name not in self._opened:
+            self._opened[name] = self._open(self.tenant(name))
+        store: RegistryStore = self._opened[name]
         return store
 
-    yield make
-    for store in opened.values():
-        if hasattr(store, "close"):
-            await store.close()
+    def _open(self, tenant: str) -> RegistryStore:
+        if self._kind == "fake":
+            return FakeRegistryStore(tenant, CLOCK)
+        if self._kind == "sqlite":
+            return SqliteStore(self._folder / "registry.db", tenant, CLOCK)
+        return PostgresStore(giving(server().url), tenant, CLOCK, 20.0)
+
+    async def close(self) -> None:
+        for store in self._opened.values():
+            if hasattr(store, "close"):
+                await store.close()
+
+
+@pytest.fixture(params=["fake", "sqlite", POSTGRES])
+async def registry(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Registry]:
+    made = Registry(request.param, tmp_path)
+    yield made
+    await made.close()
 
 
 @pytest.fixture
-def store(open_: Open) -> RegistryStore:
-    return open_("acme")
+def store(registry: Registry) -> RegistryStore:
+    return registry.open("acme")
 
 
 async def refused(code: str, work: Any) -> None:
@@ -58,11 +78,12 @@ async def test_there_is_nothing_at_first(store: RegistryStore) -> None:
     assert await store.changes(0, 10) == []
 
 
-async def test_what_is_written_is_read_back(store: RegistryStore) -> None:
+async def test_what_is_written_is_read_back(registry: Registry) -> None:
+    store = registry.open("acme")
     document = {"text": "ü\u0000\n'\"", "number": 1.5, "list": [None, True, {"deep": []}], "": {}}
     row = await store.put(ROLE, "reader", document, expected=None, by="ada")
     assert (row.tenant, row.kind, row.id, row.version, row.by, row.at) == (
-        "acme",
+        registry.tenant("acme"),
         ROLE,
         "reader",
         1,
@@ -159,8 +180,8 @@ async def test_writers_at_once_get_a_version_each_or_a_conflict(store: RegistryS
     assert min(row.sequence for row in others) > written[0].sequence
 
 
-async def test_inv_4_a_tenant_sees_and_writes_its_own_rows_only(open_: Open) -> None:
-    acme, umbrella = open_("acme"), open_("umbrella")
+async def test_inv_4_a_tenant_sees_and_writes_its_own_rows_only(registry: Registry) -> None:
+    acme, umbrella = registry.open("acme"), registry.open("umbrella")
     await acme.put(ROLE, "x", {"of": "acme"}, expected=None, by="ada")
     assert await umbrella.get(ROLE, "x") is None
     assert await umbrella.find(ROLE) == []
@@ -168,7 +189,7 @@ async def test_inv_4_a_tenant_sees_and_writes_its_own_rows_only(open_: Open) -> 
     await refused("conflict", umbrella.put(ROLE, "x", {}, expected=1, by="eve"))
     await refused("conflict", umbrella.remove(ROLE, "x", expected=1, by="eve"))
     row = await umbrella.put(ROLE, "x", {"of": "umbrella"}, expected=None, by="eve")
-    assert (row.tenant, row.version, row.sequence) == ("umbrella", 1, 1)
+    assert (row.tenant, row.version, row.sequence) == (registry.tenant("umbrella"), 1, 1)
     mine = await acme.get(ROLE, "x")
     assert mine is not None
     assert mine.document == {"of": "acme"}
@@ -188,9 +209,13 @@ async def test_every_kind_is_kept(store: RegistryStore, kind: str) -> None:
     assert await store.find(kind) == [row]
 
 
-@pytest.mark.parametrize("id", ["", "x" * 201, "a\0b"])
+@pytest.mark.parametrize("id", ["", "x" * 201, "a\0b", "\ud800"])
 async def test_an_id_that_cannot_be_kept_is_refused(store: RegistryStore, id: str) -> None:
     await refused("invalid_payload", store.put(ROLE, id, {}, expected=None, by="ada"))
+    await refused("invalid_payload", store.remove(ROLE, id, expected=1, by="ada"))
+    await refused("invalid_payload", store.get(ROLE, id))
+    if id:
+        await refused("invalid_payload", store.find(ROLE, after=id))
 
 
 async def test_a_document_that_is_too_large_is_refused_and_nothing_is_written(store: RegistryStore) -> None:

@@ -28,12 +28,12 @@ class FakeRegistryStore:
         self.asked = 0  # how often anything was asked of it
 
     async def get(self, kind: str, id: str) -> Row | None:
-        self._answer(kind)
+        self._answer(kind, id=id)
         row = self.rows.get((kind, id))
         return None if row is None or self._own(row).deleted else row
 
     async def find(self, kind: str, *, after: str | None = None, limit: int = 500) -> list[Row]:
-        self._answer(kind)
+        self._answer(kind, id=after or "x")
         found = [self._own(row) for (each, _), row in self.rows.items() if each == kind and not row.deleted]
         return sorted((row for row in found if after is None or row.id > after), key=lambda row: row.id)[:limit]
 
@@ -43,10 +43,10 @@ class FakeRegistryStore:
         return sorted(found, key=lambda row: row.sequence)[:limit]
 
     async def put(self, kind: str, id: str, document: dict[str, Any], *, expected: int | None, by: str) -> Row:
-        self._answer(kind, writes=True)
+        self._answer(kind, id=id, writes=True)
         encoded = json.dumps(document)
-        if not 1 <= len(id) <= 200 or "\0" in id or len(encoded.encode()) > 256 << 10:
-            raise Refused("invalid_payload", "The id or the document is not one that can be stored.")
+        if len(encoded.encode()) > 256 << 10:
+            raise Refused("invalid_payload", "The document is not one that can be stored.")
         before = self.rows.get((kind, id))
         current = None if before is None or self._own(before).deleted else before.version
         if current != expected:
@@ -65,7 +65,7 @@ class FakeRegistryStore:
         )
 
     async def remove(self, kind: str, id: str, *, expected: int, by: str) -> Row:
-        self._answer(kind, writes=True)
+        self._answer(kind, id=id, writes=True)
         before = self.rows.get((kind, id))
         if before is None or self._own(before).deleted or before.version != expected:
             raise Refused("conflict", f"The {kind} {id!r} is not as expected.")
@@ -80,12 +80,14 @@ class FakeRegistryStore:
             )
         )
 
-    def _answer(self, kind: str | None, writes: bool = False) -> None:
+    def _answer(self, kind: str | None, *, id: str = "x", writes: bool = False) -> None:
         self.asked += 1
         if not self.available or (writes and self.full):
             raise Unavailable("registry_unavailable", "The registry does not answer.")
         if kind is not None and kind not in KINDS:
             raise Refused("invalid_payload", f"There is no kind {kind!r}.")
+        if not 1 <= len(id) <= 200 or "\0" in id or any(0xD800 <= ord(letter) < 0xE000 for letter in id):
+            raise Refused("invalid_payload", "The id is not one that can be stored.")
 
     def _own(self, row: Row) -> Row:
         if row.tenant != self._tenant:

@@ -65,12 +65,15 @@ class SqliteStore:
     async def get(self, kind: str, id: str) -> Row | None:
         """One row; None where there is none, or where it was removed."""
         rows.check_kind(kind)
+        rows.check_id(id)
         found = await self._all(_GET, kind, id)
         return found[0] if found else None
 
     async def find(self, kind: str, *, after: str | None = None, limit: int = 500) -> list[Row]:
         """Rows of a kind by id, from the first id greater than ``after``."""
         rows.check_kind(kind)
+        if after:
+            rows.check_id(after)
         return await self._all(_FIND, kind, after or "", min(limit, rows.MOST_ROWS))
 
     async def changes(self, after: int, limit: int) -> list[Row]:
@@ -94,6 +97,7 @@ class SqliteStore:
     async def remove(self, kind: str, id: str, *, expected: int, by: str) -> Row:
         """Remove a row of version ``expected``."""
         rows.check_kind(kind)
+        rows.check_id(id)
         at = self._clock.now()
 
         def write(connection: sqlite3.Connection, sequence: int) -> Any:
