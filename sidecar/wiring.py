@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from sidecar import __version__
 from sidecar.adapters.callers.http import HttpCaller, HttpSettings
@@ -45,7 +45,6 @@ from sidecar.rules.catalogue import IN_FORCE, Catalogue, Standing, compile_catal
 from sidecar.rules.references import parse
 from sidecar.wire.client import Timeouts
 
-CACHED_DECISIONS: Final = 10_000
 Part = TypeVar("Part")
 
 
@@ -211,7 +210,7 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
     parts = Parts(
         catalogue=catalogue,
         engine=engine,
-        decisions=DecisionCache(engine, CACHED_DECISIONS),
+        decisions=DecisionCache(engine, config.policy.cache_entries),
         credentials=sources,
         caller=caller,
         resolver=resolver,
@@ -236,6 +235,7 @@ def swap(built: Built, loaded: Loaded, catalogue: Catalogue) -> None:
     built.resolver.fix(addresses)
     built.parts.credentials = sources
     built.parts.catalogue = catalogue
+    built.parts.decisions.resize(loaded.config.policy.cache_entries)
     built.policy.configure(loaded)
 
 

@@ -337,6 +337,9 @@ class PolicySection(Section, frozen=True, kw_only=True):
         Meta(gt=0, le=5000),
         _about("time a decision may take in all; then it is policy_unavailable"),
     ] = 100.0
+    cache_entries: Annotated[
+        int, Meta(ge=0, le=1_000_000), _about("decisions kept for inputs that are the same to the policy; 0: none")
+    ] = 10_000
 
 
 class EvidenceSection(Section, frozen=True, kw_only=True):

@@ -79,9 +79,10 @@ class DecisionCache:
             self._bytes -= _weight(old, gone)
 
     def resize(self, entries: int) -> None:
-        """Keep this many from now on; what is kept is forgotten."""
-        self._most = entries
-        self._begin(self._engine.reads)
+        """Keep this many from now on; where that is another number, what is kept is forgotten."""
+        if entries != self._most:
+            self._most = entries
+            self._begin(self._engine.reads)
 
     def why_not(self) -> str | None:
         """Why decisions of the active policy are not kept, as a sentence; None where they are."""
