@@ -48,7 +48,10 @@ class Said(NamedTuple):
 
 
 class Opa:
-    """One server in a folder of its own. ``modules`` become a bundle with the embedded engine's revision for them."""
+    """One server in a folder of its own. ``modules`` become a bundle with the embedded engine's revision for them.
+
+    ``managed``: it listens on loopback as well.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Opa:
         options: tuple[str, ...] = (),
         config: dict[str, Any] | None = None,
         status: bool = True,
+        managed: bool = False,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="opa-"))  # a Unix socket's path must be short
         self.secure, self.token = secure, token
@@ -82,7 +86,8 @@ class Opa:
             authority = Authority(self.folder)
             self.ca, self.certificate = authority.file, authority.pem("127.0.0.1")
             self.client = authority.pem("sidecar.example", client=True)
-        self.port = _free_port() if secure else 0
+        self.port = _free_port() if secure or managed else 0
+        self._managed = managed
 
     @property
     def socket(self) -> Path:
@@ -91,6 +96,11 @@ class Opa:
     @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}" if self.secure else f"unix://{self.socket}"
+
+    @property
+    def management(self) -> str:
+        """Where policies are pushed to: on loopback beside the socket, for a server that is ``managed``."""
+        return self.url if self.secure else f"http://127.0.0.1:{self.port}"
 
     @property
     def settings(self) -> ServerSettings:
@@ -107,6 +117,7 @@ class Opa:
             command += ["--tls-cert-file", str(self.certificate), "--tls-private-key-file", str(self.certificate)]
         else:
             command += ["--addr", self.url, "--unix-socket-perm", "600"]
+            command += ["--addr", f"127.0.0.1:{self.port}"] if self._managed else []
         if self.token:
             command += [] if self.secure else ["--authentication", "token"]
             command += ["--authorization", "basic"]

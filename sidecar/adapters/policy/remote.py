@@ -32,10 +32,15 @@ _HALF_WAY: Final = (
 )
 
 
+class _Manifest(Struct, frozen=True):
+    revision: str = ""
+    roots: tuple[str, ...] = ()  # it owns none: OPA keeps everybody from writing to what a bundle owns, us included
+
+
 class _Mark(Struct, frozen=True):
     """What the last push left: its revision, empty while it is withdrawn, and the top names of its data."""
 
-    revision: str = ""
+    manifest: _Manifest = _Manifest()
     data: tuple[str, ...] = ()
 
 
@@ -122,13 +127,13 @@ class RemoteOpa:
         changes |= {name: None for name in before if name not in wanted}
         names = sorted(data)
         try:
-            self._apply(changes)
+            self._change_to(changes)
             for name in names[:1]:  # the first is all or nothing; after it there is no way back
                 self._put_data(name, data[name])
         except Rejected as refusal:
-            self._apply({name: before.get(name) for name in changes}, there=self._modules())
-            self._write_mark(mark.revision, mark.data)
-            decides = "the old policy decides" if mark.revision else "no policy was there before"
+            self._change_to({name: before.get(name) for name in changes})
+            self._write_mark(mark.manifest.revision, mark.data)
+            decides = "the old policy decides" if mark.manifest.revision else "no policy was there before"
             told = f"the server refused the policy, {decides}: {refusal.message}"
             raise Misconfigured(told, refusal.errors) from None
         for name in names[1:]:
@@ -138,12 +143,21 @@ class RemoteOpa:
         if self._modules() != wanted:
             raise Rejected("conflict", "the server holds other modules than were pushed: another push is under way")
 
-    def _apply(self, changes: Mapping[str, str | None], there: Mapping[str, str] | None = None) -> None:
-        """Put (text) and delete (None) modules, again and again while that gets further: each state must compile.
+    def _change_to(self, changes: Mapping[str, str | None]) -> None:
+        """Put (text) and delete (None) modules; where old ones keep new ones out, take the old ones out first."""
+        there = self._modules()
+        try:
+            self._apply(changes, there)
+        except Rejected:
+            self._apply(dict.fromkeys(changes), there)
+            self._apply(changes, {})
 
-        ``there`` leaves out what is so already. Raises ``Rejected`` with what the server said of those that are left.
+    def _apply(self, changes: Mapping[str, str | None], there: Mapping[str, str]) -> None:
+        """What is not ``there`` already, again and again while that gets further: each state must compile.
+
+        Raises ``Rejected`` with what the server said of all that is left.
         """
-        left = {name: text for name, text in changes.items() if there is None or there.get(name) != text}
+        left = {name: text for name, text in changes.items() if there.get(name) != text}
         while left:
             refusals: list[Rejected] = []
             before = len(left)
@@ -173,17 +187,21 @@ class RemoteOpa:
     def _modules(self) -> dict[str, str]:
         """Our modules in the server, text by id."""
         names = [name for name in ask(self._client.get_policies_list) if name.startswith(PREFIX)]
-        return {name: ask(self._client.get_policy, quote(name))["result"]["raw"] for name in names}
+        return {name: ask(self._text, name) for name in names}
+
+    def _text(self, name: str) -> str:
+        return str(self._client.get_policy(quote(name))["result"]["raw"])
 
     def _mark(self) -> _Mark:
-        held = found(self._client, _MARK_PATH) or {}
-        revision = held.get("manifest", {}).get("revision", "")
-        return _Mark(revision, tuple(name for name in held.get("data", []) if isinstance(name, str)))
+        held = found(self._client, _MARK_PATH)
+        try:
+            return _Mark() if held is None else msgspec.convert(held, _Mark)
+        except msgspec.ValidationError:
+            raise unreachable(f"data.system.bundles.{MARK} is not what a push leaves; delete it") from None
 
     def _write_mark(self, revision: str, data: Sequence[str]) -> None:
-        # It owns no roots: OPA keeps everybody from writing to what a bundle owns, ourselves included.
-        manifest = {"revision": revision, "roots": []}
-        ask(self._client.update_or_create_data, {"manifest": manifest, "data": list(data)}, _MARK_PATH)
+        mark = msgspec.to_builtins(_Mark(_Manifest(revision), tuple(data)))
+        ask(self._client.update_or_create_data, mark, _MARK_PATH)
 
     def _revision(self) -> str:
         """What a sidecar would learn. Raises ``server_answers.Unusable``."""
