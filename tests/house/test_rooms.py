@@ -32,6 +32,7 @@ REVEALS = {
     "sidecar/model/secret.py",
     "sidecar/pipeline/identify.py",
     "sidecar/pipeline/inject.py",
+    "sidecar/rules/placeholders.py",
     "sidecar/rules/scrub.py",
 }
 
