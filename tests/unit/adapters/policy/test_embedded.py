@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.adapters.policy import embedded
-from sidecar.adapters.policy.embedded import QUICK_BYTES, TOLERATED, WINDOW, EmbeddedEngine
+from sidecar.adapters.policy.embedded import QUICK_BYTES, TOLERATED, WINDOW, EmbeddedEngine, compiled
 from sidecar.adapters.policy.files import PolicyFiles, revision_of
 from sidecar.adapters.policy.library import ANSWER_ROOM, Library, Room, Status, library
 from sidecar.errors import Misconfigured, Unavailable
@@ -99,6 +99,18 @@ def test_whether_a_policy_reads_the_destination(engine: EmbeddedEngine, rego: st
     assert engine.reads_destination
     engine.load(PolicyFiles({"a.rego": f"package sidecar.authz\n{rego}"}))
     assert engine.reads_destination is reads
+
+
+def test_what_a_policy_reads_is_one_object_until_another_is_loaded(engine: EmbeddedEngine) -> None:
+    assert engine.reads is None
+    revision = engine.load(PolicyFiles({"a.rego": "package sidecar.authz\ndecision := lower(input.a.b)"}))
+    reads = engine.reads
+    assert reads == Reads(revision, (("input", "a", "b"),), ("eq", "lower"))
+    assert engine.reads is reads
+    again = engine.load(PolicyFiles({"a.rego": "package sidecar.authz\ndecision := lower(input.a.b)"}))
+    assert again == revision
+    assert engine.reads == reads
+    assert engine.reads is not reads
 
 
 async def test_quick_evaluations_stay_on_the_loops_thread(between: Engine, engine: EmbeddedEngine) -> None:
@@ -252,3 +264,23 @@ async def test_without_a_library_loading_is_unavailable(
     assert observer.named("policy_load")[0]["outcome"] == "failed"
     with pytest.raises(Unavailable):
         await engine.evaluate(b"{}")
+
+
+async def test_p04_each_decision_carries_the_one_revision_that_made_it(engine: EmbeddedEngine) -> None:
+    """Swapped at every tenth decision, some thousand times a second, with decisions under way in threads."""
+    policies = [
+        compiled(PolicyFiles({"a.rego": f"package sidecar.authz\ndecision := {number}"})) for number in range(4)
+    ]
+    answers = {policy.revision: b"%d" % number for number, policy in enumerate(policies)}
+    engine.swap(policies[0])
+    large = b'"' + b"x" * QUICK_BYTES + b'"'  # decided in a worker thread
+    for turn in range(200):
+        slow = [asyncio.create_task(engine.evaluate(large)) for _ in range(2)]
+        await asyncio.sleep(0)  # they have begun
+        before = engine.revision
+        engine.swap(policies[turn % 4])
+        verdicts = [await engine.evaluate(b"{}") for _ in range(10)]
+        assert {verdict.revision for verdict in verdicts} == {engine.revision}
+        assert {verdict.revision for verdict in await asyncio.gather(*slow)} == {before}
+        for verdict in [*verdicts, *(task.result() for task in slow)]:
+            assert verdict.answer == answers[verdict.revision]
