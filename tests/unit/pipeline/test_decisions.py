@@ -65,7 +65,7 @@ def test_p07_another_policy_forgets_all_before_anything_is_found(
     assert cache.find(document(a=1)) is None, "nor does it come back"
 
 
-def test_p07_an_answer_of_a_policy_that_was_replaced_meanwhile_is_not_kept(
+def test_inv_3_an_answer_of_a_policy_that_was_replaced_meanwhile_is_not_kept(
     engine: Engine, cache: DecisionCache
 ) -> None:
     assert cache.find(document(a=1)) is None

@@ -13,6 +13,7 @@ from sidecar.adapters.policy.embedded import QUICK_BYTES, TOLERATED, WINDOW, Emb
 from sidecar.adapters.policy.files import PolicyFiles, revision_of
 from sidecar.adapters.policy.library import ANSWER_ROOM, Library, Room, Status, library
 from sidecar.errors import Misconfigured, Unavailable
+from sidecar.model.decision import Reads
 from tests.fakes.observer import RecordingObserver
 
 ALLOW = PolicyFiles({"a.rego": "package sidecar.authz\ndecision := true"})
