@@ -103,7 +103,7 @@ def test_whether_a_policy_reads_the_destination(engine: EmbeddedEngine, rego: st
 
 
 def test_what_a_policy_reads_is_one_object_until_another_is_loaded(engine: EmbeddedEngine) -> None:
-    assert engine.reads is None
+    assert [engine.reads] == [None]
     revision = engine.load(PolicyFiles({"a.rego": "package sidecar.authz\ndecision := lower(input.a.b)"}))
     reads = engine.reads
     assert reads == Reads(revision, (("input", "a", "b"),), ("eq", "lower"))
