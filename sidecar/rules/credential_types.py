@@ -4,7 +4,7 @@ A value of the wrong form fails at the first call, far from who wrote it, and an
 the form is checked where a value is stored. No message repeats a value or a part of one (INV-5).
 
 ============ =============================================================================================
-API_KEY      visible ASCII without spaces
+API_KEY      what a header may hold: visible ASCII, spaces and tabs (RFC 9110 section 5.5)
 OAUTH        the client's secret of the client-credentials grant: visible ASCII and spaces (RFC 6749 appendix A.2)
 DATABASE     a password, or ``scheme://user:password@host``: no control characters
 BEARER_TOKEN letters, digits and ``-._~+/``, then ``=`` (RFC 6750 section 2.1)
@@ -34,7 +34,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sidecar.errors import Misconfigured, Reason
 
-_VISIBLE: Final = re.compile(rb"[\x21-\x7e]+")
+_FIELD: Final = re.compile(rb"[\t\x20-\x7e]+")
 _VISIBLE_OR_SPACE: Final = re.compile(rb"[\x20-\x7e]+")
 _BEARER: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
@@ -44,7 +44,7 @@ _MICROSECONDS: Final = 1_000_000
 
 
 def _api_key(plain: bytes) -> str | None:
-    return None if _VISIBLE.fullmatch(plain) else "it is visible ASCII without spaces"
+    return None if _FIELD.fullmatch(plain) else "it is visible ASCII, spaces and tabs"
 
 
 def _oauth(plain: bytes) -> str | None:

@@ -45,6 +45,7 @@ from sidecar.adapters.credentials.sealed_file import (
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
+from sidecar.rules.credential_types import ends
 from sidecar.rules.references import check_identifier
 from sidecar.rules.sealing import Opener, SealBrokenError
 
@@ -69,6 +70,8 @@ class _Opened(NamedTuple):
     settled: bool
     opener: Opener
     version: str
+    kind: str
+    ends: int | None  # microseconds since the epoch, of a value whose form says so
 
 
 class SealedStore:
@@ -93,7 +96,7 @@ class SealedStore:
             opened = self._opened.get(name) if reference.scheme == "encrypted" else None
             if opened is None or not opened.settled or opened.stamp != _stamp(os.lstat(opened.path)):
                 opened = await self._reopened(reference)
-            return Credential(Secret(opened.opener.plain()), opened.version)
+            return Credential(Secret(opened.opener.plain()), opened.version, opened.kind, opened.ends)
         except (OSError, SealBrokenError, UnknownKeyError, Misconfigured) as error:
             self._opened.pop(name, None)
             raise Unavailable(
@@ -221,7 +224,8 @@ class SealedStore:
             self._keys = master_key.load(self._key_file)
             opened = opener(file, self._keys)
         settled = time.time_ns() - found.st_ctime_ns > _TICK_NS
-        return _Opened(str(path), _stamp(found), settled, opened, str(file.version))
+        ending = ends(file.kind, opened.plain())
+        return _Opened(str(path), _stamp(found), settled, opened, str(file.version), file.kind, ending)
 
 
 def sealed_files(directory: Path) -> Sequence[Path]:

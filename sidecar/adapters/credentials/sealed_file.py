@@ -20,6 +20,7 @@ from msgspec import Meta, Struct
 from sidecar.adapters.credentials.master_key import MasterKey
 from sidecar.errors import Misconfigured
 from sidecar.model.secret import SHORTEST, Secret
+from sidecar.rules.credential_types import check_form
 from sidecar.rules.sealing import KEY_BYTES, Opener, SealBrokenError, Sealer
 
 FILE_LIMIT: Final = 1 << 18  # bytes of a whole file
@@ -64,6 +65,7 @@ def check_value(secret: Secret, kind: Kind) -> None:
             "the value has a line break or NUL in it, and would split the header it is put into; only "
             f"{' and '.join(MANY_LINES)} may have several lines"
         )
+    check_form(kind, plain)
 
 
 class UnknownKeyError(Exception):

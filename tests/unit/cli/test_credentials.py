@@ -11,6 +11,7 @@ from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.cli import main
 from sidecar.model.credential import Reference
+from tests.fakes.certificates import Authority
 
 
 @pytest.fixture(autouse=True)
@@ -68,14 +69,16 @@ async def test_the_configuration_and_then_flags_say_where_the_store_is(tmp_path:
     assert run("list", "-c", "none.yaml").exit_code == 1
 
 
-async def test_only_the_last_line_break_is_dropped_and_none_from_a_key_file() -> None:
+async def test_only_the_last_line_break_is_dropped_and_none_from_a_key_file(tmp_path: Path) -> None:
     done("new-key")
     done("put", "padded", stdin="  value with spaces  \n")
     assert await value("padded") == b"  value with spaces  "
-    done("put", "ssh", "--kind", "SSH_KEY", stdin="-----BEGIN\nx\n-----END\n")
-    assert await value("ssh") == b"-----BEGIN\nx\n-----END\n"
-    done("rotate", "ssh", stdin="-----BEGIN\ny\n-----END\n")
-    assert await value("ssh") == b"-----BEGIN\ny\n-----END\n"
+    authority = Authority(tmp_path)
+    first, second = (authority.client().partition(b"-----BEGIN CERT")[0] for _ in range(2))
+    done("put", "ssh", "--kind", "SSH_KEY", stdin=first)
+    assert await value("ssh") == first
+    done("rotate", "ssh", stdin=second)
+    assert await value("ssh") == second
     done("put", "binary", "--kind", "CUSTOM", stdin=b"\xff\xfe\xfd\xfc\xfb")
     assert await value("binary") == b"\xff\xfe\xfd\xfc\xfb"
 

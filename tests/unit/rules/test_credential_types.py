@@ -59,7 +59,7 @@ FITS: list[tuple[str, Callable[[], bytes]]] = [
     ("CUSTOM", lambda: b"\xff\x00 anything"),
 ]
 FAILS: list[tuple[str, Callable[[], bytes]]] = [
-    ("API_KEY", lambda: b"canary with spaces"),
+    ("API_KEY", lambda: b"canary\r\nwith: lines"),
     ("API_KEY", lambda: "canary-ü".encode()),
     ("OAUTH", lambda: b"canary\r\nx"),
     ("DATABASE", lambda: b"canary\n"),

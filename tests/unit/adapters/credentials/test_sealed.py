@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.credential import Reference
 from sidecar.model.secret import Secret
 from sidecar.rules.sealing import SealBrokenError
+from tests.fakes.certificates import Authority
 
 GITHUB = Reference("encrypted", "github")
 
@@ -96,10 +98,34 @@ def test_a87_a_value_that_cannot_be_injected_or_scrubbed_is_refused(store: Seale
 
 
 @pytest.mark.parametrize("kind", ["SSH_KEY", "CERTIFICATE"])
-async def test_keys_and_certificates_may_have_lines(store: SealedStore, kind: Any) -> None:
-    store.put("github", Secret("-----BEGIN\nx\n"), kind)
-    store.rotate("github", Secret("-----BEGIN\ny\n"))
-    assert await _value(store) == b"-----BEGIN\ny\n"
+async def test_keys_and_certificates_may_have_lines(store: SealedStore, tmp_path: Path, kind: Any) -> None:
+    authority = Authority(tmp_path)
+    first, second = (
+        made if kind == "CERTIFICATE" else made.partition(b"-----BEGIN CERT")[0]
+        for made in (authority.client(), authority.client())
+    )
+    store.put("github", Secret(first), kind)
+    store.rotate("github", Secret(second))
+    assert await _value(store) == second
+
+
+async def test_a_credential_says_its_kind_and_when_it_ends_of_itself(store: SealedStore, tmp_path: Path) -> None:
+    store.put("github", Secret("a-value"), "BEARER_TOKEN")
+    store.put("client", Secret(Authority(tmp_path).client(days=-1)), "CERTIFICATE")
+    token = await store.resolve(Reference("encrypted", "github"))
+    assert (token.kind, token.expires) == ("BEARER_TOKEN", None)
+    certificate = await store.resolve(Reference("encrypted", "client"))
+    assert certificate.kind == "CERTIFICATE"
+    assert certificate.expires is not None
+    assert certificate.expires < time.time() * 1_000_000
+
+
+@pytest.mark.parametrize("kind", ["BEARER_TOKEN", "SSH_KEY", "CERTIFICATE"])
+def test_a_value_of_another_form_than_its_kinds_is_not_stored(store: SealedStore, kind: Any) -> None:
+    with pytest.raises(Misconfigured) as refusal:
+        store.put("github", Secret("Bearer canary"), kind)
+    assert "canary" not in str(refusal.value)
+    assert store.list() == []
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "A", "a\0", ".a", "a" * 65, "github.sealed/"])

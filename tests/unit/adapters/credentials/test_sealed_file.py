@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from sidecar.adapters.credentials.sealed_file import (
 from sidecar.errors import Misconfigured
 from sidecar.model.secret import Secret
 from sidecar.rules.sealing import SealBrokenError
+from tests.fakes.certificates import Authority
 
 MASTER = generate()
 ABOUT = About(id="github", kind="API_KEY", version=3, created="2026-01-01T00:00:00Z", updated="2026-01-02T00:00:00Z")
@@ -123,8 +125,8 @@ def test_inv_5_the_value_is_not_in_the_file() -> None:
     assert VALUE.reveal() not in msgspec.json.decode(data, type=SealedFile).value
 
 
-def test_a87_a_value_with_lines_is_for_keys_and_certificates_only() -> None:
-    check_value(Secret("-----BEGIN\nx\n"), "SSH_KEY")
+def test_a87_a_value_with_lines_is_for_keys_and_certificates_only(tmp_path: Path) -> None:
+    check_value(Secret(Authority(tmp_path).client()), "CERTIFICATE")
     check_value(Secret("tab\tand space"), "API_KEY")
     for plain in ("a\nbcd", "a\rbcd", "a\0bcd", "abc", "x" * 65_537):
         with pytest.raises(Misconfigured):
