@@ -88,6 +88,7 @@ class AdminDoor:
 
     async def _answer(self, request: web.BaseRequest, at: Place) -> web.StreamResponse:
         call: Call | None = None
+        principal: Principal | None = None
         try:
             check_site(request.headers, at)
             call = unproven(request, at, self._new_id(), self._parts.catalogue)
@@ -96,13 +97,14 @@ class AdminDoor:
         except Misconfigured as error:
             return _misconfigured(error)
         except SidecarError as error:
-            return await self._refuse(request, call, error)
+            return await self._refuse(request, call, error, principal)
         except web.HTTPRequestEntityTooLarge:
-            return await self._refuse(request, call, Refused("body_too_large", "The body may have at most 1 MiB."))
+            large = Refused("body_too_large", "The body may have at most 1 MiB.")
+            return await self._refuse(request, call, large, principal)
         except Exception as error:
             self._parts.observer.observe("failure", {"door": "admin", "error": type(error).__name__})
             failed = Unavailable("internal_error", "The sidecar failed while handling the request.")
-            return await self._refuse(request, call, failed)
+            return await self._refuse(request, call, failed, principal)
 
     async def _govern(self, request: web.BaseRequest, principal: Principal) -> web.Response:
         found = self._routes.find(request.method, request.path)
@@ -123,7 +125,9 @@ class AdminDoor:
         if wait is not None:
             raise Refused("rate_limited", f"Too many requests; try again in {wait:.1f} seconds.", retry_after=wait)
 
-    async def _refuse(self, request: web.BaseRequest, call: Call | None, error: SidecarError) -> web.Response:
+    async def _refuse(
+        self, request: web.BaseRequest, call: Call | None, error: SidecarError, admitted: Principal | None
+    ) -> web.Response:
         if error.code == "unauthenticated":
             host = peer(request).rpartition(":")[0]
             wait = await self._parts.counter.take(f"login:{host}", _LOGINS_PER_SECOND, _LOGINS_AT_ONCE)
@@ -131,7 +135,7 @@ class AdminDoor:
                 call, error = None, Refused("rate_limited", "Too many keys that are not known.", retry_after=wait)
         if call is None:  # nobody was looked for: the refusal is the request's own
             call = Call(id=self._new_id(), surface=SURFACE, action="admin", peer=peer(request))
-        outcome = await turn_away(self._parts, call, error)
+        outcome = await turn_away(self._parts, call, error, admitted)
         response = await _outcome(outcome)
         if error.code == "method_not_allowed":
             response.headers[hdrs.ALLOW] = ", ".join(self._routes.methods(request.path))

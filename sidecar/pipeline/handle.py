@@ -168,14 +168,15 @@ async def recognise(parts: Parts, call: Call) -> Principal:
     return await _admit(parts, Trail(call, parts.catalogue.tenant, parts.clock.monotonic()))
 
 
-async def turn_away(parts: Parts, call: Call, error: SidecarError) -> Outcome:
-    """Refuse what never became a call: bad framing, bad JSON, no such route.
+async def turn_away(parts: Parts, call: Call, error: SidecarError, admitted: Principal | None = None) -> Outcome:
+    """Refuse what never became a call: bad framing, bad JSON, no such route. ``admitted`` is who was let in already.
 
     A caller who is not known learns only that: 401 and 403 go before what is wrong with the request itself.
     """
     trail = Trail(call, parts.catalogue.tenant, parts.clock.monotonic())
+    trail.principal = admitted
     try:
-        if call.token is not None or error.code not in UNREADABLE:
+        if admitted is None and (call.token is not None or error.code not in UNREADABLE):
             trail.principal = identify(call, parts.catalogue, parts.clock.now())
             isolate(trail.principal, parts.catalogue)
     except Refused as stranger:

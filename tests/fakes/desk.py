@@ -1,7 +1,7 @@
 """The administrators' verbs and door over fakes: a stage, a registry in memory, and people of each role.
 
 ``Desk`` is what ``administration`` builds for a process, with ``serve`` doing what the process's does. People are
-``ada`` (tenant admin), ``audrey`` (auditor), ``oscar`` (operator) and ``nobody``, a person without a role; ``alice``
+``ada`` (tenant admin), ``audrey`` (auditor), ``oscar`` (operator), ``all`` (every role) and ``nobody``, a person without a role; ``alice``
 of the stage is an agent.
 """
 
@@ -20,7 +20,8 @@ from sidecar.rules.registered import Combined
 from tests.fakes.parts import ADDRESS, CONFIG, Stage, hashed_key, set_stage
 from tests.fakes.registry import FakeRegistryStore
 
-PEOPLE: Final = {"ada": ["tenant-admin"], "audrey": ["auditor"], "oscar": ["operator"], "nobody": []}
+ROLES: Final = ["tenant-admin", "auditor", "operator"]
+PEOPLE: Final = {"ada": ROLES[:1], "audrey": ROLES[1:2], "oscar": ROLES[2:], "nobody": [], "all": ROLES}
 HOUSE: Final[dict[str, Any]] = CONFIG | {
     "principals": CONFIG["principals"]
     | {name: {"kind": "person", "roles": roles, "keys": hashed_key(name)} for name, roles in PEOPLE.items()}

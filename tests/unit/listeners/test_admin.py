@@ -276,6 +276,8 @@ async def test_a_suspended_tenant_is_denied_everywhere_but_by_who_can_end_it(
     for name in ("ada", "audrey", "alice"):
         async with anyone.get("/v1/tenant", headers=as_(name)) as answer:
             assert await problem(answer) == (403, "tenant_suspended")
+    async with anyone.get("/v1/nothing", headers=as_("oscar")) as answer:
+        assert await problem(answer) == (404, "not_found"), "who is let in learns what is wrong"
     async with anyone.post("/v1/tenant/activate", headers=as_("oscar")) as answer:
         assert (await answer.json())["status"] == "active"
     async with anyone.get("/v1/tenant", headers=as_("ada")) as answer:
