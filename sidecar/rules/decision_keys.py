@@ -53,7 +53,7 @@ PURE: Final = frozenset(
         *("walk", "yaml.is_valid", "yaml.marshal", "yaml.unmarshal"),
     }
 )
-MOST_PATHS: Final = 256  # more of them, and a key costs as much as an evaluation
+MOST_PARTS: Final = 256  # of the input, with those above them: more, and a key costs as much as an evaluation
 _DEEPEST: Final = 16  # a longer path is cut: it then stands for everything below
 _TENANT: Final = ("tenant",)
 # Members taken whole where a part of them is read: what else they hold goes with the caller or the template anyway,
@@ -73,8 +73,8 @@ def why_not(reads: Reads) -> str | None:
     paths = {_named(path[1:]) for path in reads.paths if path[0] == "input"}
     if () in paths:
         return "It reads the whole input (a bare `input`, or `input[x]`); refer to the members it needs by name."
-    if len(paths) > MOST_PATHS:
-        return f"It reads more than {MOST_PATHS} parts of the input."
+    if len({path[:end] for path in paths for end in range(1, len(path) + 1)}) > MOST_PARTS:
+        return f"It reads more than {MOST_PARTS} parts of the input."
     return None
 
 

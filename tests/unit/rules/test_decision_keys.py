@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.adapters.policy.library import opa_executable
 from sidecar.model.decision import Reads
-from sidecar.rules.decision_keys import MOST_PATHS, PURE, Key, why_not
+from sidecar.rules.decision_keys import MOST_PARTS, PURE, Key, why_not
 
 
 def reads(*paths: str, builtins: tuple[str, ...] = ("eq",)) -> Reads:
@@ -92,8 +92,12 @@ def test_a_path_of_any_length_makes_a_key() -> None:
 def test_the_whole_input_and_very_many_parts_are_not_cached() -> None:
     assert "whole input" in str(why_not(reads("input")))
     assert why_not(reads("input.a", "data")) is None
-    assert why_not(reads(*(f"input.a{number}" for number in range(MOST_PATHS)))) is None
-    assert str(MOST_PATHS) in str(why_not(reads(*(f"input.a{number}" for number in range(MOST_PATHS + 1)))))
+    assert why_not(reads(*(f"input.a{number}" for number in range(MOST_PARTS)))) is None
+    assert str(MOST_PARTS) in str(why_not(reads(*(f"input.a{number}" for number in range(MOST_PARTS + 1)))))
+    deep = Reads(
+        "sha256:1", tuple(("input", f"a{number}", "b", "c", "d") for number in range(MOST_PARTS // 4 + 1)), ()
+    )
+    assert str(MOST_PARTS) in str(why_not(deep)), "those above count as well"
 
 
 IMPURE = (
