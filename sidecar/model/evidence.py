@@ -57,6 +57,9 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     second, with the index of the first in ``of``, is durable before the change is acknowledged: with the ``version``
     that was written, or with the leaf's ``code``: ``conflict`` (nothing was written), ``registry_unavailable``
     (whether it was is not known; the registry shows it).
+
+    The kind ``activation`` is a policy's: ``id`` and ``after`` are its revision, ``before`` the one that decided till
+    then, ``version`` the line of the history. A bundle that was refused is one record, with the reason as ``code``.
     """
 
     kind: str  # of the row: model.registry.KINDS

@@ -17,9 +17,10 @@ from sidecar.adapters.policy.library import About
 from sidecar.errors import Misconfigured, Reason, SidecarError
 from sidecar.model.activation import ACTIVATED, BY_SOURCE, REFUSED, Activation
 from sidecar.model.evidence import CHANGE, LEAF_VERSION, Change, Leaf
+from sidecar.model.registry import ACTIVATION
 from sidecar.ports import Clock, EvidenceLog, Observer
 
-CHANGE_KIND: Final = "activation"
+CHANGE_KIND: Final = ACTIVATION
 _ERRORS_KEPT: Final = 20  # of one refusal
 _MESSAGE_KEPT: Final = 500  # characters of each, in evidence
 
