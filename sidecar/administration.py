@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from sidecar.config.load import Loaded
 from sidecar.config.sections import Config
-from sidecar.errors import SidecarError
 from sidecar.listeners.admin import AdminDoor
 from sidecar.listeners.admin_answers import Verbs
 from sidecar.listeners.admin_tls import admin_context, names_of
 from sidecar.model.registry import CONNECTOR, KEY, PRINCIPAL, Row, Statistics
 from sidecar.operations.changes import Changes
+from sidecar.operations.following import Follower
 from sidecar.operations.operator.tenant import TenantRecord
 from sidecar.operations.registered import Register, Registered
 from sidecar.operations.tenant.connectors import Connectors
@@ -28,8 +28,6 @@ from sidecar.pipeline.parts import Parts
 from sidecar.ports import RegistryStore
 from sidecar.rules.registered import Combined
 from sidecar.wiring import split
-
-ROWS_AT_ONCE: Final = 500
 
 
 class Around(NamedTuple):
@@ -47,16 +45,35 @@ class Around(NamedTuple):
     new_id: Callable[[], str]
 
 
+class _Taker:
+    """Hands what changed to what is registered; nothing there is refused for its age."""
+
+    def __init__(self, registered: Registered) -> None:
+        self._registered = registered
+
+    def take(self, row: Row) -> None:
+        self._registered.noticed(row)
+
+    def forget(self) -> None:
+        self._registered.forget()
+
+    def known(self, at: float) -> None:
+        """Of no interest here."""
+
+    def unknown(self, now: float) -> None:
+        """The same."""
+
+
 class Administration:
     """``door`` is where administrators ask; ``registered`` what they registered, as it is served."""
 
     def __init__(self, parts: Parts, store: RegistryStore, around: Around) -> None:
         self._parts = parts
-        self._store = store
-        self._sequence = 0  # of the registry's newest row that was read
         tenant = parts.catalogue.tenant
         self.registered = Registered(around.declared, around.serve)
-        changes = Changes(store, parts.evidence, tenant, around.new_id, self.noticed)
+        takers = (parts.switches, _Taker(self.registered))
+        self._follower = Follower(store, parts.clock, parts.observer, takers)
+        changes = Changes(store, parts.evidence, tenant, around.new_id, self._follower.notice)
         register = Register(self.registered, changes)
         connectors = Connectors(
             catalogue=lambda: parts.catalogue,
@@ -84,18 +101,9 @@ class Administration:
         self.door = AdminDoor(parts, around.new_id, self.verbs)
 
     async def follow(self) -> None:
-        """Take what changed in the registry since the last look, and serve it. Raises what the store does."""
-        now = self._parts.clock.monotonic()
-        try:
-            while rows := await self._store.changes(self._sequence, ROWS_AT_ONCE):
-                for row in rows:
-                    self.noticed(row)
-                self._sequence = rows[-1].sequence
-        except SidecarError:
-            self._parts.switches.unknown(now)
-            raise
-        self._parts.switches.known(now)
-        await self.registered.refresh()
+        """Take what changed in the registry since the last look: switches are in force, the rest is to be served by
+        ``registered.refresh``, which takes its time. Raises what the store does."""
+        await self._follower.look()
 
     def _is_known(self, target: str, id: str) -> bool:
         catalogue = self._parts.catalogue
@@ -105,11 +113,6 @@ class Administration:
             KEY: catalogue.keys,
         }
         return id in known.get(target, {})
-
-    def noticed(self, row: Row) -> None:
-        """A row of the registry was read or written."""
-        self._parts.switches.take(row)
-        self.registered.noticed(row)
 
     async def open(self, loaded: Loaded) -> int | None:
         """Open the socket, and TCP where it is configured: its port. Raises ``Misconfigured``."""

@@ -13,6 +13,7 @@ import json
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,8 +41,8 @@ SWITCH_SECONDS: Final = 5e-5
 # Young objects between two looks of the cycle collector. A call makes some hundred that live until it ends, and none
 # of them in cycles; at Python's 700 the collector doubled the time of the slowest calls (measured).
 YOUNG_OBJECTS: Final = 20_000
-# What a running process cannot change: where it listens and what its evidence is.
-_FIXED: Final = ("tenant", "doors", "evidence")
+# What a running process cannot change: where it listens, what its evidence is and where its registry is.
+_FIXED: Final = ("tenant", "doors", "evidence", "registry")
 
 
 class Process:
@@ -58,9 +59,10 @@ class Process:
         self._lag = LoopLag(self._built.parts.observer)
         self._seen = loaded.print
         self._tasks: list[asyncio.Task[None]] = []
+        self._following: asyncio.Task[None] | None = None  # a kill switch cuts what is being drained, too
         self._changing = asyncio.Lock()
         self._draining = False
-        self._followed = "followed"
+        self._last_told: dict[str, dict[str, str]] = {}
         self.ports: dict[str, int] = {}
 
     async def start(self) -> None:
@@ -83,6 +85,7 @@ class Process:
         host, port = split(config.doors.metrics)
         self._metrics = await serve_metrics(host, port, self._built.metrics.registry, self.readiness)
         await self._follow()
+        await self._serve_noticed()
         admin = await self._admin.open(self._loaded)
         host, port = split(config.doors.access)
         try:
@@ -99,9 +102,10 @@ class Process:
         self._tasks = [
             asyncio.create_task(self._repeat("watch", WATCH_SECONDS, self._watch)),
             asyncio.create_task(self._repeat("policy", WATCH_SECONDS, self._built.policy.look)),
-            asyncio.create_task(self._repeat("registry", FOLLOW_SECONDS, self._follow)),
+            asyncio.create_task(self._repeat("registered", FOLLOW_SECONDS, self._serve_noticed)),
             asyncio.create_task(self._repeat("count", COUNT_SECONDS, self._count)),
         ]
+        self._following = asyncio.create_task(self._repeat("registry", FOLLOW_SECONDS, self._follow))
         self._built.parts.observer.observe(
             "started",
             {
@@ -118,6 +122,8 @@ class Process:
         for task in self._tasks:
             task.cancel()
         clean = await self._server.drain(DRAIN_SECONDS)
+        if self._following is not None:
+            self._following.cancel()
         with contextlib.suppress(SidecarError):  # evidence is not writable: readiness said so
             await record_counted(self._built.parts, self._door.new_id)
         await self._admin.door.close()
@@ -135,6 +141,7 @@ class Process:
         return {
             "policy": self._built.engine.revision is not None,
             "evidence": self._built.evidence.writable(),
+            "registry": not self._built.parts.switches.is_stale(self._built.parts.clock.monotonic()),
             "accepting": not self._draining,
         }
 
@@ -147,6 +154,7 @@ class Process:
             "policy_problem": self._built.policy.problem,
             "decisions_not_cached": self._built.parts.decisions.why_not(),
             "evidence": {"origin": self._built.evidence.origin, "records": self._built.evidence.size},
+            "registry": {"age_seconds": self._registry_age(), "kill_switches": len(self._built.parts.switches.names)},
             "configuration": str(self._loaded.path),
             "doors": self.ports,
         }
@@ -182,14 +190,26 @@ class Process:
 
     async def _follow(self) -> None:
         """Take what changed in the registry. Where it does not answer, what was known goes on being served."""
-        outcome = "followed"
+        await self._told_once("registry", self._admin.follow)
+
+    async def _serve_noticed(self) -> None:
+        """Serve what was registered since. It may take its time, which no kill switch waits for."""
+        await self._told_once("registered", self._admin.registered.refresh)
+
+    async def _told_once(self, event: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do ``work``; what comes of it is told when it changes, not four times a second."""
+        told = {"outcome": "done"}
         try:
-            await self._admin.follow()
+            await work()
         except SidecarError as error:
-            outcome = error.code
-        if outcome != self._followed:  # told when it changes, not four times a second
-            self._built.parts.observer.observe("registry", {"outcome": outcome})
-        self._followed = outcome
+            told = {"outcome": error.code, "message": error.detail}
+        if told != self._last_told.get(event, {"outcome": "done"}):
+            self._built.parts.observer.observe(event, told)
+        self._last_told[event] = told
+
+    def _registry_age(self) -> float | None:
+        age = self._built.parts.switches.age(self._built.parts.clock.monotonic())
+        return round(age, 3) if isfinite(age) else None
 
     async def _repeat(self, task: str, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` for as long as the process serves; what fails is told and tried again at the next turn."""
@@ -215,6 +235,7 @@ class Process:
         parts.observer.observe("evidence", evidence)
         parts.observer.observe("decisions", parts.decisions.tell())
         parts.observer.observe("connections", {"door": "access", "open": self._server.connections})
+        parts.observer.observe("registry_state", {"age": self._registry_age(), "switches": len(parts.switches.names)})
         for name, traffic in parts.traffic.items():
             parts.observer.observe("breaker", {"connector": name, "state": traffic.breaker.state})
         with contextlib.suppress(SidecarError):  # evidence is not writable now; the counts stay for the next time

@@ -7,14 +7,13 @@ lost disk) does not have the row that was read last: then everything is read aga
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from sidecar.errors import SidecarError
 from sidecar.model.registry import Row
 from sidecar.ports import Clock, Observer, RegistryFeed
 
-LOOK_SECONDS: Final = 0.25
-_PAGE: Final = 500
+_PAGE = 500
 
 
 class Taker(Protocol):
@@ -34,7 +33,7 @@ class Taker(Protocol):
 
 
 class Follower:
-    """Hands every change to each of ``takers``. ``look`` never raises ``SidecarError``: what fails is told."""
+    """Hands every change to each of ``takers``."""
 
     def __init__(self, feed: RegistryFeed, clock: Clock, observer: Observer, takers: Sequence[Taker]) -> None:
         self._feed = feed
@@ -43,23 +42,16 @@ class Follower:
         self._takers = takers
         self._last: Row | None = None  # read from the store
         self._versions: dict[tuple[str, str], int] = {}  # the sequence of each row that was taken
-        self._failing: str | None = None
 
     async def look(self) -> None:
-        """Take what changed since the last look."""
+        """Take what changed since the last look. Raises what the store does, when the takers have been told."""
         began = self._clock.monotonic()
         try:
             await self._catch_up()
-        except SidecarError as error:
+        except SidecarError:
             for taker in self._takers:
                 taker.unknown(self._clock.monotonic())
-            if error.detail != self._failing:
-                self._failing = error.detail
-                self._observer.observe("registry_unreadable", {"message": error.detail})
-            return
-        if self._failing is not None:
-            self._failing = None
-            self._observer.observe("registry_readable", {})
+            raise
         for taker in self._takers:
             taker.known(began)
 

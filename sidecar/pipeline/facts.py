@@ -29,6 +29,7 @@ def facts(
     now: int,
     destination: DestinationFacts | None = None,
     findings: tuple[Finding, ...] = (),
+    switches: tuple[str, ...] = (),
 ) -> PolicyInput:
     """What policy decides on. ``now`` in microseconds; ``rendered`` is None when only the offer is asked for."""
     connector, operation = target.connector, target.operation
@@ -48,7 +49,7 @@ def facts(
         request=_request(target, rendered) if rendered else None,
         destination=destination,
         usage=_NO_USAGE,
-        switches=(),
+        switches=switches,
         findings=findings,
         time=_moment(now // _MINUTE_US),
     )

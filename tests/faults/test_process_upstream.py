@@ -96,7 +96,7 @@ def test_an_upstream_that_is_down_is_told_and_found_again(house: House) -> None:
     house.start()
     refused = house.operation("write")
     assert (refused.status, refused.code) == (502, "upstream_unavailable")
-    assert house.status()["ready"] == {"policy": True, "evidence": True, "accepting": True}
+    assert house.status()["ready"] == {"policy": True, "evidence": True, "registry": True, "accepting": True}
 
 
 def test_a_read_is_tried_again_as_often_as_configured_and_a_write_never(house: House, far: Far) -> None:

@@ -167,7 +167,7 @@ def accepts(port: int) -> bool:
 
 
 async def test_a_started_process_is_ready_and_governs(process: Process, home: Home) -> None:
-    assert process.readiness() == {"policy": True, "evidence": True, "accepting": True}
+    assert process.readiness() == {"policy": True, "evidence": True, "registry": True, "accepting": True}
     assert await probe(process) == (200, [])
     assert await call(process) == (200, None)
     assert await call(process, "up/operations/write") == (404, "unknown_operation")

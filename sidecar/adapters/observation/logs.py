@@ -43,7 +43,9 @@ CALL_FIELDS: Final = frozenset(
         *("code", "status", "policy_revision", "laps", "traceparent"),
     }
 )
-_COUNTED_ONLY: Final = frozenset({"evidence", "evidence_commit", "decisions", "connections", "loop"})
+_COUNTED_ONLY: Final = frozenset(
+    {"evidence", "evidence_commit", "decisions", "connections", "loop", "registry_state"}
+)
 _LEVELS: Final = {
     "call": "info",
     "failure": "error",

@@ -13,6 +13,7 @@ reload        outcome (loaded, failed), of the configuration
 credential    outcome (resolved, or a reason code)
 breaker       connector, state (closed, open, half_open)
 connections   door, open
+registry_state age (seconds since it was read; None before the first time), switches (kill switches set)
 decisions     hits, misses and passed (by the cache, not looked up) since the last time; entries and bytes now
 loop          lag_seconds
 failure       error (the name of an exception's class)
@@ -94,6 +95,8 @@ class MetricsObserver(Collector):
         self._breaker = Level(
             "sidecar_breaker_state", "The circuit's state is the one that is 1.", ("connector", "state")
         )
+        self._registry_age = Level("sidecar_registry_age_seconds", "Since the registry was read.")
+        self._switches = Level("sidecar_kill_switches", "Kill switches that are set.")
         self._connections = Level("sidecar_connections", "Open connections.", ("door",))
         self._failures = Tally("sidecar_failures", "Failures of the sidecar itself.", ("error",), limit=200)
         self._others = Tally("sidecar_events", "Other events, by name.", ("event",), limit=200)
@@ -112,6 +115,7 @@ class MetricsObserver(Collector):
             "credential": lambda fields: self._credentials.add((fields["outcome"],)),
             "decisions": self._on_decisions,
             "breaker": self._on_breaker,
+            "registry_state": self._on_registry_state,
             "connections": lambda fields: self._connections.set(fields["open"], (fields["door"],)),
             "loop": lambda fields: self._lag.add(fields["lag_seconds"], self._clock.monotonic()),
             "failure": lambda fields: self._failures.add((fields["error"],)),
@@ -168,6 +172,11 @@ class MetricsObserver(Collector):
         for state in _BREAKER_STATES:
             self._breaker.set(1.0 if state == fields["state"] else 0.0, (fields["connector"], state))
 
+    def _on_registry_state(self, fields: dict[str, Any]) -> None:
+        self._switches.set(fields["switches"])
+        if fields["age"] is not None:
+            self._registry_age.set(fields["age"])
+
     def collect(self) -> Iterator[Metric]:
         """Every family, for one scrape."""
         for tally in (self._calls, self._records, self._loads, self._refusals, self._reloads, self._credentials):
@@ -178,7 +187,7 @@ class MetricsObserver(Collector):
             yield spread.family()
         for level in (self._size, self._writable, self._cache_entries, self._cache_bytes):
             yield level.family()
-        for level in (self._breaker, self._connections, self._source):
+        for level in (self._breaker, self._connections, self._source, self._registry_age, self._switches):
             yield level.family()
         yield GaugeMetricFamily(
             "sidecar_loop_lag_seconds", "Longest delay of the event loop in the last minute.", self._lag.longest()

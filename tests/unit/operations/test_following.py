@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from sidecar.errors import Unavailable
 from sidecar.model.registry import ROLE, Row
 from sidecar.operations import following
 from sidecar.operations.following import Follower
@@ -92,21 +93,21 @@ async def test_many_rows_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) 
     assert len(scene.memory.taken) == 11
 
 
-async def test_a_registry_that_cannot_be_read_is_told_once_and_what_is_known_stays() -> None:
+async def test_a_registry_that_cannot_be_read_is_told_and_what_is_known_stays() -> None:
     scene = Scene()
     await scene.put("a")
     await scene.look()
     scene.store.available = False
     scene.clock.advance(1)
-    assert await scene.look() == {"a"}
-    await scene.look()
-    assert scene.memory.unknown_at == [1001.0, 1001.0]
+    with pytest.raises(Unavailable, match="registry_unavailable"):
+        await scene.look()
+    assert set(scene.memory.rows) == {"a"}
+    assert scene.memory.unknown_at == [1001.0]
     assert len(scene.memory.known_at) == 1
-    assert len(scene.observer.named("registry_unreadable")) == 1
     scene.store.available = True
     await scene.put("b")
     assert await scene.look() == {"a", "b"}
-    assert len(scene.observer.named("registry_readable")) == 1
+    assert len(scene.memory.known_at) == 2
 
 
 async def test_what_this_process_wrote_is_in_force_before_the_next_look() -> None:
