@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from sidecar.adapters.dumps import forbid_dumps
 from sidecar.adapters.observation.lines import LineWriter
 from sidecar.adapters.observation.logs import configure_logging
 from sidecar.cli.check import overrides
@@ -40,6 +41,7 @@ def run(config: str, settings: tuple[str, ...], ready_file: Path | None) -> None
       sidecar run -c sidecar.yaml
       sidecar run --set doors.access=127.0.0.1:9080
     """
+    forbid_dumps()  # before a key or a secret is read
     flags = overrides(settings)
 
     def reread() -> Loaded:
