@@ -19,6 +19,7 @@ from sidecar.config.kinds import KINDS, capabilities, needed
 from sidecar.config.operations import check_operation, effect
 from sidecar.config.policy_source import check_policy
 from sidecar.config.registry_source import check_registry
+from sidecar.config.remote_source import check_remotes
 from sidecar.config.sections import Auth, Config, ConnectorSection, DoorsSection
 from sidecar.config.shape import SHAPED_LIKE_ONE, looks_secret
 from sidecar.model.hosts import BaseUrl
@@ -48,6 +49,7 @@ def check(config: Config, faults: Faults) -> None:
     _destinations(config, bases, faults)
     _doors(config, faults)
     check_registry(config, faults)
+    check_remotes(config, faults)
     check_policy(config, faults)
     check_bundle(config.policy, faults)
 
@@ -81,9 +83,6 @@ def _credentials(config: Config, faults: Faults) -> None:
         if scheme == "env" and not config.store.allow_environment:
             message = "env:// is for development only: set store.allow_environment, or store the secret sealed"
             faults.error("environment_refused", (*path, "reference"), message)
-        if scheme == "vault":
-            message = "no vault is configured: calls that need this credential get credential_unavailable"
-            faults.warn("no_vault", (*path, "reference"), message)
         if looks_secret(locator):
             faults.error("raw_secret", (*path, "reference"), SHAPED_LIKE_ONE)
         for at, text in enumerate(credential.hosts):

@@ -23,6 +23,7 @@ from sidecar.config.document import BYTES_LIMIT, DocumentError, JsonPath, parse
 from sidecar.config.environment import overlay
 from sidecar.config.faults import Fault, Faults, in_order, misconfigured
 from sidecar.config.remainder import remainder
+from sidecar.config.remote_source import remote_files
 from sidecar.config.schemas import schema
 from sidecar.config.sections import Config
 from sidecar.config.shape import SHAPED_LIKE_ONE, issued
@@ -230,6 +231,7 @@ def _named_files(config: Config, directory: Path, faults: Faults) -> Iterator[Pa
             yield file
             if not file.is_file():
                 faults.error("no_file", ("connectors", name, "ca_file"), "there is no such file")
+    yield from remote_files(config, directory, faults)
     if config.policy.bundle is not None:
         yield from bundle_files(config.policy.bundle, directory, faults)
         return

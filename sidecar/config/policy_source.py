@@ -8,6 +8,7 @@ from typing import Final
 from sidecar.config.authority import base_url
 from sidecar.config.document import JsonPath
 from sidecar.config.faults import Faults
+from sidecar.config.remote_source import check_reference
 from sidecar.config.sections import Config, PolicySection, PolicyServer
 from sidecar.config.shape import SHAPED_LIKE_ONE, looks_secret
 
@@ -62,7 +63,6 @@ def _token(reference: str, config: Config, faults: Faults) -> None:
     if scheme == "env" and not config.store.allow_environment:
         message = "env:// is for development only: set store.allow_environment, or store the token sealed"
         faults.error("environment_refused", path, message)
-    if scheme == "vault":
-        faults.warn("no_vault", path, "no vault is configured: every call gets policy_unavailable")
+    check_reference(reference, path, config, faults, "policy_unavailable")
     if looks_secret(locator):
         faults.error("raw_secret", path, SHAPED_LIKE_ONE)

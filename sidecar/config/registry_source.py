@@ -6,6 +6,7 @@ from typing import Final
 
 from sidecar.config.document import JsonPath
 from sidecar.config.faults import Faults
+from sidecar.config.remote_source import check_reference
 from sidecar.config.sections import Config, RegistrySection
 from sidecar.config.shape import SHAPED_LIKE_ONE, looks_secret
 
@@ -23,7 +24,6 @@ def check_registry(config: Config, faults: Faults) -> None:
     if scheme == "env" and not config.store.allow_environment:
         message = "env:// is for development only: set store.allow_environment, or store the URL sealed"
         faults.error("environment_refused", _PATH, message)
-    if scheme == "vault":
-        faults.warn("no_vault", _PATH, "no vault is configured: every call gets registry_unavailable")
+    check_reference(reference, _PATH, config, faults, "registry_unavailable")
     if looks_secret(locator):
         faults.error("raw_secret", _PATH, SHAPED_LIKE_ONE)

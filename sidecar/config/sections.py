@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 
+from sidecar.config.remotes import AwsSection, VaultSection
+
 
 def _about(text: str) -> Meta:
     """The sentence an editor and the README show for a field."""
@@ -39,13 +41,15 @@ ReferenceText = Annotated[
     str,
     Meta(
         pattern=(
-            r"^(vault://[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*#[A-Za-z0-9_.-]+"
+            r"^(vault://[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*(@[1-9][0-9]*)?#[A-Za-z0-9_.-]+"
+            r"|aws://[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*(@[A-Za-z0-9_.-]+)?(#[A-Za-z0-9_.-]+)?"
             r"|encrypted://[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?"
             r"|env://[A-Za-z_][A-Za-z0-9_]{0,127})$"
         ),
         max_length=512,
-        title="a reference: vault://path#field, encrypted://id or env://NAME",
-        description="a reference, never the secret itself: vault://path#field, encrypted://id or env://NAME",
+        title="a reference: vault://path#field, encrypted://id, aws://name#field or env://NAME",
+        description="a reference, never the secret itself: vault://path#field, encrypted://id, aws://name#field or "
+        "env://NAME",
     ),
 ]
 
@@ -83,7 +87,10 @@ class CredentialSection(Section, frozen=True, kw_only=True):
 
     reference: Annotated[
         ReferenceText,
-        _about("where the secret lives, never the secret itself: vault://path#field, encrypted://id or env://NAME"),
+        _about(
+            "where the secret lives, never the secret itself: vault://path#field, encrypted://id, aws://name#field "
+            "or env://NAME"
+        ),
     ]
     hosts: Annotated[tuple[HostPort, ...], Meta(min_length=1), _about("the only host:port pairs it may be sent to")]
     connectors: Annotated[tuple[Name, ...], Meta(min_length=1), _about("the only connectors that may use it")]
@@ -425,5 +432,7 @@ class Config(Section, frozen=True, kw_only=True):
     policy: Annotated[PolicySection, _about("where the policy is")] = PolicySection()
     evidence: Annotated[EvidenceSection, _about("where evidence is kept")] = EvidenceSection()
     store: Annotated[StoreSection, _about("where sealed credentials are")] = StoreSection()
+    vault: Annotated[VaultSection | None, _about("the vault of vault:// credentials")] = None
+    aws: Annotated[AwsSection | None, _about("the AWS Secrets Manager of aws:// credentials")] = None
     registry: Annotated[RegistrySection, _about("where what changes at run time is kept")] = RegistrySection()
     doors: Annotated[DoorsSection, _about("where the sidecar listens")] = DoorsSection()

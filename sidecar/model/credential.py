@@ -8,14 +8,19 @@ from sidecar.model.secret import Secret
 
 
 class Reference(Struct, frozen=True):
-    """Where a secret lives: ``vault://path#field``, ``encrypted://id`` or ``env://NAME``."""
+    """Where a secret lives: ``vault://path#field``, ``aws://name#field``, ``encrypted://id`` or ``env://NAME``.
+
+    ``version`` is what stands after an ``@``: a version or a stage, None for the newest.
+    """
 
     scheme: str
     locator: str
     field: str | None = None
+    version: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.locator}" + (f"#{self.field}" if self.field else "")
+        version = f"@{self.version}" if self.version else ""
+        return f"{self.scheme}://{self.locator}{version}" + (f"#{self.field}" if self.field else "")
 
 
 class Binding(Struct, frozen=True, kw_only=True):

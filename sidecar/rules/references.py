@@ -2,6 +2,9 @@
 
     encrypted://<id>            a credential of the sealed store: lower-case letters, digits, ``.``, ``_``, ``-``
     vault://<path>#<field>      a field of a secret in a vault: segments of letters, digits, ``.``, ``_``, ``-``
+    vault://<path>@3#<field>    the same in version 3
+    aws://<name>#<field>        a member of a secret in AWS Secrets Manager; without #<field> its whole text
+    aws://<name>@<stage>        the same in a stage, such as AWSPREVIOUS, or by the id of a version
     env://<NAME>                an environment variable (IEEE Std 1003.1 section 8.1), for development only
 
 There is no percent-encoding, query, user, port, empty or dotted segment, upper-case scheme or white space, so that
@@ -23,7 +26,10 @@ LONGEST: Final = 512  # characters
 _IDENTIFIER: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_SCHEMES: Final = ("vault", "encrypted", "env")
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}")
+_VERSION_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_STAGE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_SCHEMES: Final = ("vault", "aws", "encrypted", "env")
 
 
 def parse(text: str) -> Reference:
@@ -35,18 +41,24 @@ def parse(text: str) -> Reference:
         raise Misconfigured(_not_a_reference(scheme if separator else ""))
     if len(text) > LONGEST:
         raise Misconfigured(f"a reference has at most {LONGEST} characters")
-    locator, mark, field = rest.partition("#")
-    if scheme == "vault":
-        _check_vault(locator, field)
+    place, mark, field = rest.partition("#")
+    locator, at, version = place.partition("@")
+    if scheme in ("vault", "aws"):
+        _check_path(scheme, locator)
+        _check_field(scheme, mark, field)
+        _check_version(scheme, at, version)
+    elif at:
+        raise Misconfigured(f"{scheme}:// takes no @version: it names one value")
     elif mark:
         raise Misconfigured(f"{scheme}:// takes no #field: it names one value")
     elif scheme == "encrypted":
         check_identifier(locator)
     elif not _VARIABLE.fullmatch(locator):
         raise Misconfigured("env:// is followed by the name of an environment variable: letters, digits and _")
-    if any(map(looks_secret, (*locator.split("/"), field))):
+    named = () if _VERSION_ID.fullmatch(version) else (version,)
+    if any(map(looks_secret, (*locator.split("/"), field, *named))):
         raise Misconfigured(SHAPED_LIKE_ONE)
-    return Reference(scheme, locator, field or None)
+    return Reference(scheme, locator, field or None, version or None)
 
 
 def check_identifier(text: str) -> None:
@@ -60,14 +72,24 @@ def check_identifier(text: str) -> None:
         raise Misconfigured(SHAPED_LIKE_ONE)
 
 
-def _check_vault(path: str, field: str) -> None:
-    if not _SEGMENT.fullmatch(field):
-        raise Misconfigured("vault:// needs one #field at its end: letters, digits, dots, dashes and underscores")
+def _check_field(scheme: str, mark: str, field: str) -> None:
+    if not _SEGMENT.fullmatch(field) and (mark or scheme == "vault"):
+        raise Misconfigured(f"{scheme}:// needs one #field at its end: letters, digits, dots, dashes and underscores")
+
+
+def _check_version(scheme: str, at: str, version: str) -> None:
+    if at and scheme == "vault" and not _NUMBER.fullmatch(version):
+        raise Misconfigured("the version after @ in vault:// is a number from 1 on")
+    if at and not _STAGE.fullmatch(version):
+        raise Misconfigured("after @ in aws:// stands a stage, such as AWSPREVIOUS, or the id of a version")
+
+
+def _check_path(scheme: str, path: str) -> None:
     for segment in path.split("/"):
         if not _SEGMENT.fullmatch(segment) or segment in (".", ".."):
             raise Misconfigured(
-                "the path of vault:// has segments of letters, digits, dots, dashes and underscores between single "
-                "slashes, and none is . or .."
+                f"the path of {scheme}:// has segments of letters, digits, dots, dashes and underscores between "
+                "single slashes, and none is . or .."
             )
 
 

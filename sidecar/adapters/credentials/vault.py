@@ -1,0 +1,161 @@
+"""``vault://path#field``: HashiCorp Vault and OpenBao, by what is mounted where.
+
+====================================  ===================================================================
+mount                                 what a reference names
+====================================  ===================================================================
+``kv2`` (``secret/acme/crm#token``)   the newest version, or ``@3``; its version is the number
+``kv1`` (``kv/acme/crm#token``)       the value; kv version 1 has no versions
+``database`` (``creds/ROLE``)         a user of its own, lent until its lease ends; ``#username``, ``#password``
+``database`` (``static-creds/ROLE``)  the user whose password the server rotates; until its next rotation
+====================================  ===================================================================
+
+All fields of one path come with one request, and from one lease. A path outside the tenant's own is refused before
+anything is asked (C06).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import hvac
+
+from sidecar.adapters.credentials.remote import Fetched, Loan, StoreFailure
+from sidecar.adapters.credentials.values import field_secrets
+from sidecar.adapters.credentials.vault_session import Login, VaultSession
+from sidecar.config.remotes import VaultSection
+from sidecar.model.credential import Reference
+from sidecar.model.secret import Secret
+
+_LEASE_SHOWN: Final = 8  # characters of a lease's id that tell one from another in evidence
+
+
+class VaultStore:
+    """A ``Store``. ``monotonic`` gives seconds that never go back."""
+
+    def __init__(self, section: VaultSection, tenant: str, directory: Path, monotonic: Callable[[], float]) -> None:
+        self._section = section
+        self._tenant = tenant
+        self._session = VaultSession(section, directory, monotonic)
+        self._kinds: Mapping[str, Callable[[str, str, Reference], Fetched]] = {
+            "kv1": self._kv1,
+            "kv2": self._kv2,
+            "database": self._database,
+        }
+
+    def fetch(self, reference: Reference) -> Fetched:
+        """What is at the reference's path now. Raises ``StoreFailure``."""
+        mount, rest = self._placed(reference)
+        kind = self._section.mounts[mount]
+        if reference.version is not None and kind != "kv2":
+            raise StoreFailure("no_such_version")
+        return self._kinds[kind](mount, rest, reference)
+
+    def renew(self, loan: Loan) -> float:
+        """The seconds that the loan's lease goes on for; 0 where another login than the present one holds it."""
+        if loan.login != self._session.number:
+            return 0.0
+        try:
+            answer, login = self._session.run(
+                lambda client: client.sys.renew_lease(loan.id), InvalidRequest="lease_lost", InvalidPath="lease_lost"
+            )
+        except StoreFailure as failure:
+            if failure.code == "store_forbidden":  # it was lent, and may only not be renewed
+                return 0.0
+            raise
+        if login.number != loan.login:
+            return 0.0
+        return min(float(answer["lease_duration"]), self._session.left(login))
+
+    def give_back(self, loan: Loan) -> None:
+        """Revoke the lease: a database user is dropped. Raises ``StoreFailure``."""
+        self._session.run(
+            lambda client: client.sys.revoke_lease(loan.id), InvalidRequest="lease_lost", InvalidPath="lease_lost"
+        )
+
+    def put(self, reference: Reference, secret: Secret, expected: int | None) -> int:
+        """Write one field of a kv2 secret over version ``expected`` (None: there must be none); the new version.
+
+        The other fields stay. Raises ``StoreFailure("version_conflict")`` where somebody else wrote meanwhile: the
+        server compares and writes in one step (check-and-set).
+        """
+        mount, path = self._placed(reference)
+        if self._section.mounts[mount] != "kv2" or reference.field is None:
+            raise StoreFailure("no_such_version")
+        fields: dict[str, Any] = {}
+        if expected is not None:
+            answer, _ = self._session.run(lambda client: _read_kv2(client, mount, path, str(expected)))
+            fields = dict(answer["data"]["data"])
+        fields[reference.field] = secret.reveal().decode()
+        written, _ = self._session.run(
+            lambda client: client.secrets.kv.v2.create_or_update_secret(
+                path=path, secret=fields, cas=expected or 0, mount_point=mount
+            ),
+            InvalidRequest="version_conflict",
+        )
+        return int(written["data"]["version"])
+
+    def close(self) -> None:
+        """Log out. Raises ``StoreFailure``."""
+        self._session.close()
+
+    def _placed(self, reference: Reference) -> tuple[str, str]:
+        """Mount and path inside it. Raises ``StoreFailure`` for a path that is not this tenant's, or mounted."""
+        locator = reference.locator
+        if reference.scheme != "vault" or not self._section.allows(locator, self._tenant):
+            raise StoreFailure("other_tenant")
+        mount = self._section.mount_of(locator)
+        if mount is None:
+            raise StoreFailure("no_such_secret")
+        return mount, locator.removeprefix(f"{mount}/")
+
+    def _kv2(self, mount: str, path: str, reference: Reference) -> Fetched:
+        missing = "no_such_secret" if reference.version is None else "no_such_version"
+        answer, _ = self._session.run(
+            lambda client: _read_kv2(client, mount, path, reference.version), InvalidPath=missing
+        )
+        data = answer["data"]
+        return Fetched(field_secrets(data["data"]), str(data["metadata"]["version"]), self._section.max_age_seconds)
+
+    def _kv1(self, mount: str, path: str, _: Reference) -> Fetched:
+        answer, _login = self._session.run(
+            lambda client: client.secrets.kv.v1.read_secret(path=path, mount_point=mount)
+        )
+        return Fetched(field_secrets(answer["data"]), "kv1", self._section.max_age_seconds)
+
+    def _database(self, mount: str, path: str, _: Reference) -> Fetched:
+        kind, _slash, role = path.partition("/")
+        match kind:
+            case "creds":
+                answer, login = self._session.run(
+                    lambda client: client.secrets.database.generate_credentials(role, mount_point=mount),
+                    InvalidRequest="no_such_secret",
+                )
+                return self._lent(answer, login)
+            case "static-creds":
+                answer, _login = self._session.run(
+                    lambda client: client.secrets.database.get_static_credentials(role, mount_point=mount),
+                    InvalidRequest="no_such_secret",
+                )
+                data = answer["data"]
+                seconds = min(float(data["ttl"]), self._section.max_age_seconds)
+                version = f"rotated-{data['last_vault_rotation']}"[:40]
+                return Fetched(field_secrets(data), version, seconds)
+        raise StoreFailure("no_such_secret")
+
+    def _lent(self, answer: Mapping[str, Any], login: Login) -> Fetched:
+        """A lease ends with the login it was taken under."""
+        lease = str(answer["lease_id"])
+        seconds = min(float(answer["lease_duration"]), self._session.left(login))
+        version = f"lease-{lease.rpartition('/')[2][:_LEASE_SHOWN]}"
+        return Fetched(field_secrets(answer["data"]), version, seconds, Loan(lease, login.number))
+
+
+def _read_kv2(client: hvac.Client, mount: str, path: str, version: str | None) -> Any:
+    return client.secrets.kv.v2.read_secret_version(
+        path=path,
+        version=int(version) if version is not None else None,
+        mount_point=mount,
+        raise_on_deleted_version=True,
+    )
