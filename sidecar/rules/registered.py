@@ -106,8 +106,11 @@ def _add_roles(
         if kind != ROLE:
             continue
         section = people.get(document["principal"])
+        found = Faults("registry")
         if section is None:
             faults[kind, id] = (_gone(kind, id),)
+        elif entry("principals", document["principal"], {"roles": [document["role"]]}, found) is None:
+            faults[kind, id] = tuple(found.errors)
         elif document["role"] not in section.roles:
             people[document["principal"]] = replace(section, roles=(*section.roles, document["role"]))
 
