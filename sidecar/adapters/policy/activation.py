@@ -43,6 +43,7 @@ class Activations:
         self._begun = False
         self._changing = asyncio.Lock()
         self._unreachable: str | None = None
+        self._answers: bool | None = None  # whether the source did when it was asked last
         self._refused: str | None = None
         self.configure(loaded)
 
@@ -123,15 +124,17 @@ class Activations:
         try:
             offer = await self._source.fetch(seen)
         except SidecarError as error:
-            if error.detail != self._unreachable:
-                self._unreachable = error.detail
-                told = {"outcome": "failed", "origin": origin, "message": error.detail}
-                self._observer.observe("policy_source", told)
+            self._tell_source("failed", origin, error.detail)
             raise
-        if self._unreachable is not None:
-            self._unreachable = None
-            self._observer.observe("policy_source", {"outcome": "answers", "origin": origin, "message": ""})
+        self._tell_source("answers", origin, None)
         return offer
+
+    def _tell_source(self, outcome: str, origin: str, message: str | None) -> None:
+        """Once, until it changes."""
+        answers = message is None
+        if (answers, message) != (self._answers, self._unreachable):
+            self._answers, self._unreachable = answers, message
+            self._observer.observe("policy_source", {"outcome": outcome, "origin": origin, "message": message})
 
     async def _resume(self) -> None:
         """Let the policy decide that was active before: signature, bounds and rules are checked again, tests not."""

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import ssl
+import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,8 +64,11 @@ class FileSource:
 
     def _fetch(self, seen: str | None) -> Offer | None:
         try:
-            with self._path.open("rb") as file:
+            # without waiting, because the other end of a pipe could keep this thread for ever
+            with os.fdopen(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    _refuse(f"{self._path} is not a regular file")
                 tag = repr((status.st_ino, status.st_dev, status.st_size, status.st_mtime_ns))
                 if tag == seen:
                     return None

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import re
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,7 @@ class History:
         self._descriptor = descriptor
         self._size = size  # bytes that are known to be good
         self._sound = True
+        self._writing = threading.Lock()  # a closed descriptor's number may become another file's
         self.entries = entries
         self.standing = standing_of(entries)
 
@@ -67,17 +69,22 @@ class History:
         return cls(directory, descriptor, entries, size)
 
     def close(self) -> None:
-        """Give the lock back."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-            self._sound = False
+        """Give the lock back, once what is being written is."""
+        with self._writing:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+                self._sound = False
 
     def append(self, entry: Activation, archive: bytes | None = None) -> None:
         """Make ``entry`` durable, and before it the archive that it activates.
 
         Raises ``Unavailable``; then the entry is not part of the history.
         """
+        with self._writing:
+            self._append(entry, archive)
+
+    def _append(self, entry: Activation, archive: bytes | None) -> None:
         if not self._sound:
             raise Unavailable(
                 "policy_unavailable", f"The history in {self._directory} cannot be written. Restart the sidecar."

@@ -45,6 +45,7 @@ class Records:
         self._clock = clock
         self._observer = observer
         self._tenant = tenant
+        self._alarmed: dict[str, Any] | None = None
 
     def activation(self, about: About, asked: Asked, tests: int, cases: int) -> Activation:
         """What will be written of a bundle that passed everything."""
@@ -65,6 +66,7 @@ class Records:
 
     async def confirm(self, entry: Activation, before: str | None, first: int) -> None:
         """It decides now. Raises ``Unavailable`` where that cannot be recorded."""
+        self._alarmed = None
         self._observer.observe("policy_activated", _told(entry))
         await self._append(entry, before, first)
 
@@ -81,13 +83,16 @@ class Records:
         await asyncio.to_thread(self.history.append, entry)
 
     def alarm(self, error: SidecarError, entry: Activation) -> None:
-        """Tell the observer that something may not decide."""
+        """Tell the observer that something may not decide; the same again is not told until something else is."""
         told = {
             "message": error.detail,
             "errors": [reason.message for reason in error.reasons],
             "code": error.reasons[0].code if error.reasons else error.code,
         }
-        self._observer.observe("policy_rejected", told | _told(entry))
+        told |= _told(entry)
+        if told != self._alarmed:
+            self._alarmed = told
+            self._observer.observe("policy_rejected", told)
 
     def _entry(self, about: About, asked: Asked, outcome: str) -> Activation:
         return Activation(

@@ -119,6 +119,7 @@ async def test_without_evidence_nothing_is_activated_and_it_is_tried_again(stage
     activations = stage.open()
     stage.evidence.available = False
     await activations.load()
+    await activations.look()
     assert stage.engine.revision is None
     assert stage.codes() == ["evidence_unavailable"]
     assert activations.listed(10) == []
@@ -228,7 +229,7 @@ async def test_a_restart_goes_on_with_the_last_good_one_while_the_source_is_away
     assert stage.engine.revision == revision
     assert await stage.allows()
     assert "cannot be read" in str(again.problem)
-    assert [told["outcome"] for told in stage.observer.named("policy_source")] == ["failed"]
+    assert [told["outcome"] for told in stage.observer.named("policy_source")] == ["answers", "failed"]
     stage.offer(made.bundle(OPEN))
     await again.look()
     assert again.problem is None

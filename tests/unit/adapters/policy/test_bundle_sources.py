@@ -173,6 +173,12 @@ async def test_a_file_beyond_the_bound_is_refused(tmp_path: Path, monkeypatch: p
         await FileSource(tmp_path / "a").fetch(None)
 
 
+async def test_a_pipe_is_no_bundle_and_keeps_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Misconfigured, match="not a regular file"):
+        await asyncio.wait_for(FileSource(tmp_path / "pipe").fetch(None), 5)
+
+
 def names(archive: bytes) -> set[str]:
     with tarfile.open(fileobj=BytesIO(archive)) as tar:
         return set(tar.getnames())
