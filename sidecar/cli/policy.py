@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "coverage": ("policy_tests", "Say which lines of a policy its tests reach."),
     "eval": ("policy_eval", "Decide one call, and say why."),
     "bench": ("policy_bench", "Time a policy's decisions."),
+    "new-key": ("policy_build", "Make a key pair that signs bundles."),
     "build": ("policy_build", "Make a bundle of a policy, signed or not."),
     "push": ("policy_remote", "Put a policy into an OPA server."),
     "status": ("policy_remote", "Show what an OPA server holds."),

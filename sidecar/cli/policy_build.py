@@ -1,4 +1,4 @@
-"""``sidecar policy build`` and ``opa``: a policy as one file that is carried to sidecars, and OPA's own commands."""
+"""``sidecar policy build``, ``new-key`` and ``opa``: a policy as one signed file, and OPA's own commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Final
 
 import click
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from sidecar.adapters.policy.files import read_policy
 from sidecar.adapters.policy.library import opa_executable
@@ -75,6 +77,31 @@ def build(
             raise Misconfigured(f"{directory} is not built: {words}")
         _replace(made, output)
     click.echo(f"built {output}: sequence {number}, {'signed' if signing_key else 'not signed'}", err=True)
+
+
+@click.command()
+@click.argument("name", type=click.Path(path_type=Path), default="release")
+def new_key(name: Path) -> None:
+    """Make a key pair that signs bundles: NAME.key stays with who builds them, NAME.pub goes to sidecars (ES256).
+
+    Nothing that is there is overwritten.
+
+    \b
+    Examples:
+      sidecar policy new-key
+      sidecar policy new-key keys/release-2
+    """
+    made = generate_private_key(SECP256R1())
+    secret = made.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    public = made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for suffix, content, mode in ((".key", secret, 0o600), (".pub", public, 0o644)):
+        path = name.with_name(name.name + suffix)
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None
+        click.echo(f"wrote {path}", err=True)
 
 
 @click.command(

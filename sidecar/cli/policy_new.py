@@ -11,11 +11,8 @@ import orjson
 from sidecar.errors import Misconfigured
 
 _RULES: Final = """\
-# METADATA
-# title: Rules of this tenant
-# description: |
-#   All are optional. A deny wins over every grant; allow stands in for a missing grant and lifts no denial;
-#   obligations are what the sidecar must do when it allows.
+# Rules of this tenant; all are optional. A deny wins over every grant; allow stands in for a missing grant and lifts
+# no denial; obligations are what the sidecar must do when it allows.
 package sidecar.custom
 
 # METADATA

@@ -50,6 +50,25 @@ def test_a_signed_bundle_is_verified_by_its_key(policy: Path, tmp_path: Path, al
     assert Opened(terms({"ours": (algorithm, public)}), out.read_bytes()).about.sequence == 7
 
 
+def test_a_new_key_signs_what_its_public_half_verifies(policy: Path, tmp_path: Path) -> None:
+    made = policy_command("new-key", tmp_path / "v.2")
+    assert (made.exit_code, made.stdout) == (0, "")
+    secret, public = tmp_path / "v.2.key", tmp_path / "v.2.pub"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    out = tmp_path / "out.tar.gz"
+    assert policy_command("build", policy, "-o", out, "--signing-key", secret).exit_code == 0
+    assert Opened(terms({"release": ("ES256", public)}), out.read_bytes()).load()[1] == 2
+
+
+def test_a_key_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "release.key").write_text("mine")
+    result = policy_command("new-key", tmp_path / "release")
+    assert result.exit_code == 1
+    assert "release.key cannot be written: File exists" in result.stderr
+    assert (tmp_path / "release.key").read_text() == "mine"
+    assert not (tmp_path / "release.pub").exists()
+
+
 def test_what_is_wrong_is_not_built(policy: Path, tmp_path: Path) -> None:
     (policy / "custom.rego").write_text("package sidecar.custom\n\nallow if input.tennant\n")
     out = tmp_path / "out.tar.gz"
