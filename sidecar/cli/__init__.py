@@ -25,6 +25,8 @@ COMMANDS: Final = {
     "evidence": "Read and verify the evidence log.",
     "credentials": "Manage the sealed credential store.",
     "connectors": "List, show and test connectors of a running sidecar.",
+    "kill": "Stop the tenant, a key, a principal or a connector at once.",
+    "switches": "List and clear kill switches.",
     "policy": "Check and test policies.",
     "schemas": "Print or write the JSON Schemas and the configuration reference.",
 }
