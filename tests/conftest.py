@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fixtures.programs import is_built
+from tests.fixtures.programs import VAULT, is_built
 
 # `fast` is what a developer waits for; HYPOTHESIS_PROFILE=deep is for the night
 settings.register_profile("fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,6 +54,8 @@ PARTS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "needs_strace": (_commands("strace"), "apt-get install strace"),
     "needs_opacases": (lambda: is_built("opacases"), "make fixtures"),
     "needs_regal": (lambda: is_built("regal"), "make fixtures"),
+    "needs_moto": (_modules("moto", "flask_cors"), "make setup"),
+    "needs_vault": (lambda: all(map(is_built, VAULT)), "make fixtures"),
     "needs_root": (_may_mount_disks, "run the tests as root, with the right to mount, mount and mkfs.ext4"),
 }
 
