@@ -55,7 +55,7 @@ async def test_a_key_ends_at_its_moment() -> None:
     assert await refused(desk.verbs.keys.make("bob", now, ada)) == "invalid_payload"
     made = await desk.verbs.keys.make("bob", now + 60 * SECOND, ada)
     assert await called(desk, made.key) is None
-    desk.stage.clock.time += 61
+    desk.stage.clock.advance(61)
     assert await called(desk, made.key) == "unauthenticated"
     assert desk.verbs.keys.shown(made.id).expired
 
@@ -67,7 +67,7 @@ async def test_a_rotated_key_goes_on_for_its_grace() -> None:
     fresh = await desk.verbs.keys.rotate(old.id, 60, ada)
     assert fresh.principal == "bob" and fresh.id != old.id
     assert (await called(desk, old.key), await called(desk, fresh.key)) == (None, None)
-    desk.stage.clock.time += 61
+    desk.stage.clock.advance(61)
     assert (await called(desk, old.key), await called(desk, fresh.key)) == ("unauthenticated", None)
 
 
