@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REFERENCE = re.compile(r"<!-- reference: begin [^>]*-->\n(.*?)<!-- reference: end -->", re.DOTALL)
-PORTS = ("8000", "8080", "9464")
+PORTS = ("8000", "8080", "8081", "8181", "9464")
 BOUND_SECONDS = 90
 
 
@@ -78,6 +78,8 @@ def write_files(folder: Path, ports: dict[str, str]) -> None:
             path = folder / block.file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(ported(block.text, ports))
+    with (folder / "sidecar.yaml").open("a") as file:  # no variable sets a field that may be null
+        file.write(f"doors: {{admin: '127.0.0.1:{ports['8081']}'}}\n")
 
 
 def ported(text: str, ports: dict[str, str]) -> str:
