@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -115,7 +116,8 @@ def _from_bundle(loaded: Loaded, around: Around) -> Deciding:
     engine = _embedded(loaded, around.observer)
     history = History.open(policy_state(loaded))
     records = Records(history, around.evidence, around.clock, around.observer, loaded.config.tenant)
-    return Deciding(engine, Activations(engine, records, loaded, around.clock, around.observer))
+    token_of = partial(_token, sources=around.sources)
+    return Deciding(engine, Activations(engine, records, loaded, around.clock, around.observer, token_of))
 
 
 def _embedded(loaded: Loaded, observer: Observer) -> EmbeddedEngine:
@@ -278,6 +280,9 @@ def credential_sources(loaded: Loaded) -> dict[str, CredentialSource]:
     server = loaded.config.policy.server
     if server is not None and server.token is not None:
         schemes.add(server.token.partition("://")[0])
+    bundle = loaded.config.policy.bundle
+    if bundle is not None and bundle.token is not None:
+        schemes.add(bundle.token.partition("://")[0])
     if loaded.config.registry.postgres is not None:
         schemes.add(loaded.config.registry.postgres.partition("://")[0])
     return {scheme: SOURCES[scheme](loaded.config, loaded.directory) for scheme in schemes & SOURCES.keys()}

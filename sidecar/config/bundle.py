@@ -10,16 +10,17 @@ from typing import Final
 from sidecar.config.authority import base_url
 from sidecar.config.document import JsonPath
 from sidecar.config.faults import Faults
-from sidecar.config.sections import BundleSection, PolicySection
+from sidecar.config.policy_source import check_token
+from sidecar.config.sections import BundleSection, Config, PolicySection
 
 _AT: Final[JsonPath] = ("policy", "bundle")
 _SOURCES: Final = ("file", "directory", "url")
 _FOLDER: Final = PolicySection().directory
 
 
-def check_bundle(policy: PolicySection, faults: Faults) -> None:
+def check_bundle(config: Config, faults: Faults) -> None:
     """Add an error for everything that does not fit together, a warning for what is probably not meant."""
-    bundle = policy.bundle
+    policy, bundle = config.policy, config.policy.bundle
     if bundle is None:
         return
     named = [name for name in _SOURCES if getattr(bundle, name) is not None]
@@ -32,8 +33,11 @@ def check_bundle(policy: PolicySection, faults: Faults) -> None:
         faults.error("one_source", _AT, message, key=True)
     if bundle.url is not None:
         _url(bundle.url, faults)
-    elif bundle.ca_file is not None:
-        faults.error("wrong_key", (*_AT, "ca_file"), "a ca_file is for a url", key=True)
+    for name in ("ca_file", "token"):
+        if getattr(bundle, name) is not None and not (bundle.url or "").startswith("https:"):
+            faults.error("wrong_key", (*_AT, name), "this is for a url over https", key=True)
+    if bundle.token is not None:
+        check_token(bundle.token, (*_AT, "token"), config, faults)
     if bundle.scope and not bundle.keys:
         faults.error("wrong_key", (*_AT, "scope"), "a scope is part of a signature: it needs keys", key=True)
     if not bundle.keys:

@@ -51,7 +51,7 @@ def check(config: Config, faults: Faults) -> None:
     check_registry(config, faults)
     check_remotes(config, faults)
     check_policy(config, faults)
-    check_bundle(config.policy, faults)
+    check_bundle(config, faults)
 
 
 def _principals(config: Config, faults: Faults) -> None:

@@ -26,7 +26,7 @@ def check_policy(config: Config, faults: Faults) -> None:
     _address(server, faults)
     _files(server, faults)
     if server.token is not None:
-        _token(server.token, config, faults)
+        check_token(server.token, (*_PATH, "token"), config, faults)
 
 
 def _address(server: PolicyServer, faults: Faults) -> None:
@@ -57,8 +57,8 @@ def _files(server: PolicyServer, faults: Faults) -> None:
         faults.error("missing_key", _PATH, "client_cert and client_key belong together", key=True)
 
 
-def _token(reference: str, config: Config, faults: Faults) -> None:
-    path: JsonPath = (*_PATH, "token")
+def check_token(reference: str, path: JsonPath, config: Config, faults: Faults) -> None:
+    """Add an error for a token that is in the file, or where it cannot be had."""
     scheme, _, locator = reference.partition("://")
     if scheme == "env" and not config.store.allow_environment:
         message = "env:// is for development only: set store.allow_environment, or store the token sealed"

@@ -314,6 +314,7 @@ class BundleSection(Section, frozen=True, kw_only=True):
         Annotated[str, Meta(pattern=r"^https?://[^\s#@]+$", title="https://host[:port]/path")] | None,
         _about("where to get the bundle, polled with ETags; https, or http on a loopback address"),
     ] = None
+    token: Annotated[ReferenceText | None, _about("reference to the bearer token that the url wants")] = None
     ca_file: Annotated[str | None, _about("PEM file of the authorities to trust instead of the system's")] = None
     poll_seconds: Annotated[Seconds, _about("how often the url is asked")] = 10.0
     timeout_seconds: Annotated[Seconds, _about("one answer of the url, its body included")] = 10.0

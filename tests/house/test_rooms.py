@@ -26,6 +26,7 @@ REVEALS = {
     "sidecar/adapters/callers/identity.py",
     "sidecar/adapters/credentials/master_key.py",
     "sidecar/adapters/credentials/sealed_file.py",
+    "sidecar/adapters/policy/bundle_sources.py",
     "sidecar/adapters/policy/remote_client.py",
     "sidecar/adapters/policy/server_connection.py",
     "sidecar/adapters/registry/postgres.py",

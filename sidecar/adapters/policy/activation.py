@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from sidecar.adapters.policy.bundles import Opened, Terms, ask_canaries
 from sidecar.adapters.policy.embedded import EmbeddedEngine, Policy
 from sidecar.adapters.policy.library import About
 from sidecar.adapters.policy.records import Asked, Records
+from sidecar.adapters.policy.server_connection import Token
 from sidecar.adapters.policy.succession import check_order
 from sidecar.config.load import Loaded
 from sidecar.errors import Misconfigured, SidecarError
@@ -31,13 +33,20 @@ class Activations:
     """The bundles of one engine. Its coroutines run on the event loop; what blocks goes to threads."""
 
     def __init__(
-        self, engine: EmbeddedEngine, records: Records, loaded: Loaded, clock: Clock, observer: Observer
+        self,
+        engine: EmbeddedEngine,
+        records: Records,
+        loaded: Loaded,
+        clock: Clock,
+        observer: Observer,
+        token_of: Callable[[str], Token],
     ) -> None:
         self._engine = engine
         self._records = records
         self._history = records.history
         self._clock = clock
         self._observer = observer
+        self._token_of = token_of
         self._seen: str | None = None  # tag of what the source gave last
         self._due = 0.0
         self._begun = False
@@ -56,7 +65,7 @@ class Activations:
         """Take another configuration; it holds from the next ``load`` on."""
         section = loaded.config.policy.bundle
         assert section is not None
-        self._source, self._terms = source_of(loaded), terms_of(loaded)
+        self._source, self._terms = source_of(loaded, self._token_of), terms_of(loaded)
         # A file or a folder is looked at with every turn of the process; only a url is asked less often.
         self._poll_seconds = section.poll_seconds if section.url else 0.0
 
@@ -192,13 +201,14 @@ class Activations:
         return policy, tests, ask_canaries(policy, self._terms)
 
 
-def source_of(loaded: Loaded) -> Source:
-    """Where a configuration says that bundles are."""
+def source_of(loaded: Loaded, token_of: Callable[[str], Token]) -> Source:
+    """Where a configuration says that bundles are; ``token_of`` resolves a reference when it is needed."""
     section = loaded.config.policy.bundle
     assert section is not None
     if section.url is not None:
         ca_file = loaded.resolve(section.ca_file) if section.ca_file else None
-        return HttpSource(section.url, section.timeout_seconds, ca_file)
+        token = token_of(section.token) if section.token else None
+        return HttpSource(section.url, section.timeout_seconds, ca_file, token)
     if section.file is not None:
         return FileSource(loaded.resolve(section.file))
     return FolderSource(loaded.resolve(section.directory or ""))

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from sidecar.adapters.policy.files import DATA_NAMES, FILES_LIMIT, FOLDER_DEPTH_LIMIT, TOTAL_BYTES_LIMIT
+from sidecar.adapters.policy.server_connection import Token
 from sidecar.errors import Misconfigured, Reason, Unavailable
 
 ARCHIVE_LIMIT: Final = TOTAL_BYTES_LIMIT + FILES_LIMIT * 4096  # bytes; what the shim reads of an archive unpacked
@@ -146,14 +147,16 @@ class FolderSource:
 class HttpSource:
     """An HTTP server, asked with the ETag of what it gave last. ``seconds`` bounds one exchange.
 
-    ``ca_file`` holds the authorities to trust instead of the system's.
+    ``ca_file`` holds the authorities to trust instead of the system's. ``token`` is resolved for each exchange, so
+    that a rotated one holds from the next on; it goes nowhere but over TLS.
     """
 
-    def __init__(self, url: str, seconds: float, ca_file: Path | None = None) -> None:
+    def __init__(self, url: str, seconds: float, ca_file: Path | None = None, token: Token | None = None) -> None:
         parts = urlsplit(url)
         self._url = url
         self._timeout = aiohttp.ClientTimeout(total=seconds)
         self._ca_file = ca_file
+        self._token = token
         self._context: ssl.SSLContext | None = None
         self._secure = parts.scheme == "https"
         self.origin = f"{parts.scheme}://{parts.netloc}{parts.path}"  # a query may hold a signature
@@ -163,6 +166,8 @@ class HttpSource:
         headers = {"Accept": "application/gzip, application/octet-stream", "Accept-Encoding": "identity"}
         if seen is not None and seen.startswith("etag:"):
             headers["If-None-Match"] = seen.removeprefix("etag:")
+        if self._token is not None and self._secure:
+            headers["Authorization"] = f"Bearer {(await self._token()).reveal().decode()}"
         try:
             connector = aiohttp.TCPConnector(ssl=await self._tls() if self._secure else True)
             async with (

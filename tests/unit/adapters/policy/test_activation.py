@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
@@ -27,6 +27,10 @@ from tests.unit.config.builders import changed, written
 AGENT = msgspec.json.encode(complete({"tenant": "acme"}))
 
 
+def no_token(text: str) -> NoReturn:
+    raise AssertionError(text)
+
+
 class Stage:
     """Activations over a bundle file, with everything they tell and write."""
 
@@ -46,7 +50,8 @@ class Stage:
         """As a process does at its start."""
         self.engine = EmbeddedEngine(0.5, 5.0, self.observer)
         records = Records(History.open(self.folder / "state"), self.evidence, self.clock, self.observer, "acme")
-        self.opened.append(Activations(self.engine, records, self.loaded(), self.clock, self.observer))
+        made_now = Activations(self.engine, records, self.loaded(), self.clock, self.observer, no_token)
+        self.opened.append(made_now)
         return self.opened[-1]
 
     def offer(self, archive: bytes) -> None:

@@ -14,7 +14,9 @@ from aiohttp.test_utils import TestServer, unused_port
 from sidecar.adapters.policy import bundle_sources
 from sidecar.adapters.policy.bundle_sources import FileSource, FolderSource, HttpSource, Offer
 from sidecar.errors import Misconfigured, Unavailable
+from sidecar.model.secret import Secret
 from tests.fakes.bundles import ALLOW, lay_out, manifest
+from tests.fakes.certificates import Authority
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -150,6 +152,43 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
 async def test_a_stranger_of_a_tls_server_is_unavailable(server: Server, source: HttpSource) -> None:
     with pytest.raises(Unavailable, match="cannot be reached"):
         await HttpSource(source._url.replace("http:", "https:"), 1.0).fetch(None)
+
+
+async def test_a_token_goes_over_tls_with_each_exchange_and_nowhere_else(
+    server: Server, source: HttpSource, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    words = iter([b"first-token", b"second-token", b"third-token"])
+
+    async def token() -> Secret:
+        return Secret(next(words))
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", server.handle)
+    secure = TestServer(application, host="127.0.0.1", scheme="https")
+    await secure.start_server(ssl=authority.server("127.0.0.1"))
+    given_token = HttpSource(f"https://127.0.0.1:{secure.port}/a", 5.0, authority.file, token)
+    assert (await given(given_token)).archive == b"one"
+    await given(given_token)
+    assert [request.headers["Authorization"] for request in server.asked] == [
+        "Bearer first-token",
+        "Bearer second-token",
+    ]
+    with pytest.raises(Unavailable, match="cannot be reached"):  # the system's authorities do not know this server
+        await HttpSource(f"https://127.0.0.1:{secure.port}/a", 5.0, None, token).fetch(None)
+    assert len(server.asked) == 2
+    await secure.close()
+    plain = HttpSource(source._url, 5.0, None, token)
+    assert (await given(plain)).archive == b"one"
+    assert "Authorization" not in server.asked[-1].headers
+
+
+async def test_a_token_that_cannot_be_had_is_said(source: HttpSource) -> None:
+    async def none() -> Secret:
+        raise Unavailable("credential_unavailable", "The store is sealed.")
+
+    with pytest.raises(Unavailable, match="sealed"):
+        await HttpSource("https://127.0.0.1:9/a", 5.0, None, none).fetch(None)
 
 
 async def test_a_file_is_given_when_it_changed(tmp_path: Path) -> None:
