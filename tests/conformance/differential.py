@@ -46,8 +46,8 @@ class Found(NamedTuple):
     differences: list[str]
 
 
-def compare(tell: Callable[[str], None] = lambda _: None) -> Found:
-    """Ask both about every pure policy, and some generated ones.
+def compare(count: int = INPUTS, tell: Callable[[str], None] = lambda _: None) -> Found:
+    """Ask both about every pure policy with ``count`` random inputs, and about some generated policies with a few.
 
     Raises ``OSError`` and ``RuntimeError`` where the server does not answer.
     """
@@ -56,7 +56,9 @@ def compare(tell: Callable[[str], None] = lambda _: None) -> Found:
     with OpaServer() as server:
         for name, rules in (_WRITTEN | _generated()).items():
             tell(name)
-            documents = _documents(name) if name in _WRITTEN else inputs(random.Random(name), 20, _GENERATED_INPUTS)
+            documents = (
+                _documents(name, count) if name in _WRITTEN else inputs(random.Random(name), 20, _GENERATED_INPUTS)
+            )
             for document, one, other in ask(server, rules, documents):
                 compared += 1
                 undefined += other == UNDEFINED
@@ -87,9 +89,9 @@ def _generated() -> dict[str, str]:
     return compiled
 
 
-def _documents(name: str) -> Iterator[bytes]:
+def _documents(name: str, count: int) -> Iterator[bytes]:
     yield from ODD
-    yield from inputs(random.Random(name), _KNOWN, INPUTS)
+    yield from inputs(random.Random(name), _KNOWN, count)
 
 
 def _of_embedded(verdict: Verdict | None) -> Any:
