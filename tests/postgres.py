@@ -11,6 +11,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,13 @@ class Postgres:
         self.url = f"postgresql://{ROLE}@/postgres?host={socket}"
         self.pid = int(self.server.get_pid() or 0)
 
+    def signal(self, number: int) -> None:
+        """To the server and every process of its sessions."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        for pid in [self.pid, *map(int, children)]:
+            with suppress(ProcessLookupError):  # a session that has ended meanwhile
+                os.kill(pid, number)
+
     async def ask(self, statement: str) -> Any:
         """Run statements as the superuser; the last one's rows."""
         connection = await asyncpg.connect(self.owner)
@@ -49,7 +57,12 @@ class Postgres:
 
 @cache
 def server() -> Postgres:
-    """The server, with a migrated registry and a role that may use it."""
+    """The server that tests share."""
+    return begin()
+
+
+def begin() -> Postgres:
+    """A server of one's own, with a migrated registry and a role that may use it."""
     made = Postgres()
 
     async def prepare() -> None:

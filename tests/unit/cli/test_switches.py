@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -44,12 +45,12 @@ async def test_the_list_says_what_why_who_and_since_when(desk: Desk, config: Pat
     result = await run(config, "switches", "list")
     assert result.exit_code == 0, result.output
     head, _, *rows = result.stdout.splitlines()
-    assert [line.replace("│", " ").split()[:2] for line in rows] == [
+    assert [re.split(r"[\s│┃]+", line)[:2] for line in rows] == [
         ["connector", "crm"],
         ["key", "key_bob"],
         ["principal", "alice"],
     ]
-    assert head.replace("│", " ").split()[:4] == ["target", "id", "reason", "by"]
+    assert re.split(r"[\s│┃]+", head.strip())[:4] == ["target", "id", "reason", "by"]
     assert "of alice" in rows[2] and "ada" in rows[2] and "2023-11-14 22:13:20" in rows[2]
 
 
