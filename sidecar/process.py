@@ -129,6 +129,7 @@ class Process:
         await self._admin.door.close()
         await self._built.caller.close()
         await self._built.registry.close()
+        await self._built.remote.close()
         await self._built.evidence.close()
         self._lag.stop()
         await self._built.policy.close()

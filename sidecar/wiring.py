@@ -16,6 +16,7 @@ from sidecar.adapters.callers.http import HttpCaller, HttpSettings
 from sidecar.adapters.clock import SystemClock
 from sidecar.adapters.counting import LocalCounter
 from sidecar.adapters.credentials.environment import EnvironmentSource
+from sidecar.adapters.credentials.remotes import RemoteSources
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.adapters.evidence.log import SegmentLog
 from sidecar.adapters.observation.fanout import Observers
@@ -58,11 +59,13 @@ def table(rows: Iterable[tuple[str, Part]]) -> dict[str, Part]:
     return made
 
 
-# How each scheme of a credential's reference is resolved.
-SOURCES: Mapping[str, Callable[[Config, Path], CredentialSource]] = table(
+# How each scheme of a credential's reference is resolved: from the configuration, its folder and the remote stores.
+SOURCES: Mapping[str, Callable[[Config, Path, RemoteSources], CredentialSource]] = table(
     [
-        ("encrypted", lambda config, home: SealedStore(home / config.store.directory, home / config.store.key_file)),
-        ("env", lambda config, _: EnvironmentSource(os.environ, allowed=config.store.allow_environment)),
+        ("encrypted", lambda config, home, _: SealedStore(home / config.store.directory, home / config.store.key_file)),
+        ("env", lambda config, _, __: EnvironmentSource(os.environ, allowed=config.store.allow_environment)),
+        ("vault", lambda config, home, remote: remote.vault(config.vault, config.tenant, home)),
+        ("aws", lambda config, home, remote: remote.aws(config.aws, config.tenant, home)),
     ]
 )
 
@@ -213,6 +216,8 @@ class Built(NamedTuple):
     resolver: SystemResolver
     metrics: MetricsObserver
     registry: Registry
+    remote: RemoteSources
+    lasting: Mapping[str, CredentialSource]  # what policy and registry ask, to the end
 
 
 def build(loaded: Loaded, lines: LineWriter) -> Built:
@@ -223,7 +228,8 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
     caller = HttpCaller(http_settings(loaded))
     resolver = SystemResolver(clock, static_addresses(config.destinations))
     catalogue = compile_catalogue(config)
-    sources = credential_sources(loaded)
+    remote = RemoteSources(clock, observer)
+    sources = credential_sources(loaded, remote)
     evidence = SegmentLog.open(
         loaded.resolve(config.evidence.directory),
         config.tenant,
@@ -249,43 +255,48 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
         own_ports=own_addresses([split(config.doors.access), split(config.doors.metrics), *server_addresses(config)]),
     )
     registry = REGISTRIES["sqlite" if config.registry.postgres is None else "postgres"](loaded, sources, clock)
-    return Built(parts, engine, policy, evidence, caller, resolver, metrics, registry)
+    lasting = {scheme: sources[scheme] for scheme in _fixed_schemes(config) & sources.keys()}
+    return Built(parts, engine, policy, evidence, caller, resolver, metrics, registry, remote, lasting)
 
 
 def swap(built: Built, loaded: Loaded, catalogue: Catalogue) -> None:
     """Serve another configuration, compiled to ``catalogue``, from the next call on. Everything that can fail comes
     before the first change."""
     addresses = static_addresses(loaded.config.destinations)
-    sources = credential_sources(loaded)
+    sources = credential_sources(loaded, built.remote)
     built.caller.swap(http_settings(loaded, catalogue.standing))
     built.resolver.fix(addresses)
     built.parts.credentials = sources
     built.parts.catalogue = catalogue
     built.parts.decisions.resize(loaded.config.policy.cache_entries)
     built.policy.configure(loaded)
+    built.remote.settle([*sources.values(), *built.lasting.values()])
 
 
 def server_addresses(config: Config) -> list[tuple[str, int]]:
-    """Where the OPA server listens, if it is an address: never a destination, like a door of our own (A24)."""
+    """Where the OPA server and the vault listen, if these are addresses: never a destination, like our doors (A24)."""
     server = config.policy.server
-    if server is None or server.url.startswith("unix:"):
-        return []
-    base = parse_base_url(server.url)
-    return [(base.host, base.port)] if is_ip_literal(base.host) else []
+    urls = [] if server is None or server.url.startswith("unix:") else [server.url]
+    urls += [config.vault.address] if config.vault else []
+    urls += [config.aws.endpoint] if config.aws and config.aws.endpoint else []
+    bases = [parse_base_url(url) for url in urls]
+    return [(base.host, base.port) for base in bases if is_ip_literal(base.host)]
 
 
-def credential_sources(loaded: Loaded) -> dict[str, CredentialSource]:
+def credential_sources(loaded: Loaded, remote: RemoteSources) -> dict[str, CredentialSource]:
     """One source for each scheme that is referred to. A scheme without one fails its calls, as ``check`` warned."""
-    schemes = {section.reference.partition("://")[0] for section in loaded.config.credentials.values()}
-    server = loaded.config.policy.server
-    if server is not None and server.token is not None:
-        schemes.add(server.token.partition("://")[0])
-    bundle = loaded.config.policy.bundle
-    if bundle is not None and bundle.token is not None:
-        schemes.add(bundle.token.partition("://")[0])
-    if loaded.config.registry.postgres is not None:
-        schemes.add(loaded.config.registry.postgres.partition("://")[0])
-    return {scheme: SOURCES[scheme](loaded.config, loaded.directory) for scheme in schemes & SOURCES.keys()}
+    config = loaded.config
+    schemes = {section.reference.partition("://")[0] for section in config.credentials.values()}
+    absent = {name for name, section in (("vault", config.vault), ("aws", config.aws)) if section is None}
+    there = (schemes | _fixed_schemes(config)) & SOURCES.keys() - absent
+    return {scheme: SOURCES[scheme](config, loaded.directory, remote) for scheme in there}
+
+
+def _fixed_schemes(config: Config) -> set[str]:
+    """Of the references that are resolved for the policy and the registry, which stay until the process ends."""
+    server, bundle = config.policy.server, config.policy.bundle
+    references = [server.token if server else None, bundle.token if bundle else None, config.registry.postgres]
+    return {reference.partition("://")[0] for reference in references if reference is not None}
 
 
 def http_settings(loaded: Loaded, standing: Standing = IN_FORCE) -> dict[str, HttpSettings]:

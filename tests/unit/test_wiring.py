@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.adapters.credentials import master_key
+from sidecar.adapters.credentials.cached import CachedSource
 from sidecar.adapters.credentials.environment import EnvironmentSource
+from sidecar.adapters.credentials.remotes import RemoteSources
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.adapters.observation.lines import LineWriter
 from sidecar.adapters.policy.activation import Activations
@@ -18,6 +21,7 @@ from sidecar.adapters.policy.directory import WatchedDirectory
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.server import ServerEngine
 from sidecar.config.load import Loaded, read
+from sidecar.config.remotes import AwsSection, VaultLogin, VaultSection
 from sidecar.errors import Misconfigured
 from sidecar.rules.catalogue import Standing, compile_catalogue
 from sidecar.wiring import (
@@ -78,38 +82,48 @@ def test_a_name_that_stands_twice_refuses_to_start() -> None:
         table([("env", 1), ("other", 2), ("env", 1)])
 
 
+VAULT = VaultSection(address="http://127.0.0.1:8200", login=VaultLogin(method="token", file="token"))
+
+
+def remote() -> RemoteSources:
+    return RemoteSources(HeldClock(), RecordingObserver())
+
+
 def test_every_scheme_has_its_source(tmp_path: Path) -> None:
     config = loaded(tmp_path, changed("store.allow_environment", True, BASE)).config
-    made = {scheme: make(config, tmp_path) for scheme, make in SOURCES.items()}
+    config = msgspec.structs.replace(config, vault=VAULT, aws=AwsSection(region="eu-west-1"))
+    made = {scheme: make(config, tmp_path, remote()) for scheme, make in SOURCES.items()}
     assert isinstance(made["encrypted"], SealedStore)
     assert isinstance(made["env"], EnvironmentSource)
-    assert set(made) == {"encrypted", "env"}
+    assert isinstance(made["vault"], CachedSource)
+    assert isinstance(made["aws"], CachedSource)
+    assert set(made) == {"encrypted", "env", "vault", "aws"}
 
 
 def test_only_schemes_that_are_referred_to_get_a_source(tmp_path: Path) -> None:
-    assert set(credential_sources(loaded(tmp_path))) == {"encrypted"}
-    assert credential_sources(loaded(tmp_path, {"tenant": "acme"})) == {}
+    assert set(credential_sources(loaded(tmp_path), remote())) == {"encrypted"}
+    assert credential_sources(loaded(tmp_path, {"tenant": "acme"}), remote()) == {}
     both = changed(
         "credentials.dev", {"reference": "env://DEV", "hosts": ["x.example:443"], "connectors": ["crm"]}, BASE
     )
     both = changed("store.allow_environment", True, both)
-    assert set(credential_sources(loaded(tmp_path, both))) == {"encrypted", "env"}
+    assert set(credential_sources(loaded(tmp_path, both), remote())) == {"encrypted", "env"}
 
 
 def test_a_store_without_its_key_refuses_to_start(tmp_path: Path, store: None) -> None:
     (tmp_path / "credentials" / "master.key").unlink()
     with pytest.raises(Misconfigured, match="master key"):
-        credential_sources(loaded(tmp_path))
+        credential_sources(loaded(tmp_path), remote())
 
 
 def test_references_to_the_environment_are_refused_unless_allowed(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="development only"):
-        SOURCES["env"](loaded(tmp_path).config, tmp_path)
+        SOURCES["env"](loaded(tmp_path).config, tmp_path, remote())
 
 
 def test_a_scheme_without_a_source_leaves_a_gap_and_not_a_guess(tmp_path: Path) -> None:
     later = changed("credentials.crm-key.reference", "vault://kv/crm#key", BASE)
-    assert credential_sources(loaded(tmp_path, later)) == {}
+    assert credential_sources(loaded(tmp_path, later), remote()) == {}
 
 
 def test_settings_of_the_caller_are_the_connectors_own(tmp_path: Path) -> None:
@@ -193,7 +207,7 @@ async def test_what_cannot_be_compiled_leaves_everything_as_it_was(built: Built,
 
 
 def around(at: Loaded) -> Around:
-    return Around(credential_sources(at), MemoryEvidence(), HeldClock(), RecordingObserver())
+    return Around(credential_sources(at, remote()), MemoryEvidence(), HeldClock(), RecordingObserver())
 
 
 async def test_either_the_folder_or_the_server_decides(built: Built, tmp_path: Path) -> None:
@@ -229,7 +243,7 @@ def test_the_servers_address_is_no_destination_of_anybodys(tmp_path: Path) -> No
 
 def test_the_servers_token_gets_its_source(tmp_path: Path) -> None:
     document = {"tenant": "acme", "policy": {"server": {**SERVER, "token": "encrypted://opa"}}}
-    assert set(credential_sources(loaded(tmp_path, document))) == {"encrypted"}
+    assert set(credential_sources(loaded(tmp_path, document), remote())) == {"encrypted"}
 
 
 def test_a_connector_out_of_service_has_no_connections(tmp_path: Path) -> None:
