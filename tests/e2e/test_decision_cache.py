@@ -62,3 +62,21 @@ def test_p13_a_policy_that_looks_at_the_clock_is_asked_every_time_and_says_so(ho
     assert "time.now_ns" in house.status()["decisions_not_cached"]
     assert comes_true(lambda: _looked_up(house, "not_cached") >= CALLS)
     assert _looked_up(house, "hit") == 0
+
+
+def test_the_cache_is_switched_off_and_on_by_a_reload(house: House) -> None:
+    house.start()
+    assert [house.operation("read").status for _ in range(CALLS)] == [200] * CALLS
+    assert comes_true(lambda: (house.metric("sidecar_decision_cache_entries") or 0) > 0)
+    house.config["policy"] = {"cache_entries": 0}
+    house.write_config()
+    assert comes_true(lambda: "switched off" in (house.status()["decisions_not_cached"] or ""))
+    assert comes_true(lambda: house.metric("sidecar_decision_cache_entries") == 0)
+    assert [house.operation("read").status for _ in range(CALLS)] == [200] * CALLS
+    assert comes_true(lambda: _looked_up(house, "not_cached") == CALLS)
+    house.config["policy"] = {"cache_entries": 5}
+    house.write_config()
+    assert comes_true(lambda: house.status()["decisions_not_cached"] is None)
+    for plane in ("read", "write", "send", "remove") * 3:
+        house.operation(plane, {"topic": "tin"} if plane != "send" else {"text": "tin"})
+    assert comes_true(lambda: 3 <= (house.metric("sidecar_decision_cache_entries") or 0) <= 5)
