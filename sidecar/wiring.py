@@ -62,7 +62,7 @@ def table(rows: Iterable[tuple[str, Part]]) -> dict[str, Part]:
 # How each scheme of a credential's reference is resolved: from the configuration, its folder and the remote stores.
 SOURCES: Mapping[str, Callable[[Config, Path, RemoteSources], CredentialSource]] = table(
     [
-        ("encrypted", lambda config, home, _: SealedStore(home / config.store.directory, home / config.store.key_file)),
+        ("encrypted", lambda config, at, _: SealedStore(at / config.store.directory, at / config.store.key_file)),
         ("env", lambda config, _, __: EnvironmentSource(os.environ, allowed=config.store.allow_environment)),
         ("vault", lambda config, home, remote: remote.vault(config.vault, config.tenant, home)),
         ("aws", lambda config, home, remote: remote.aws(config.aws, config.tenant, home)),
@@ -274,7 +274,7 @@ def swap(built: Built, loaded: Loaded, catalogue: Catalogue) -> None:
 
 
 def server_addresses(config: Config) -> list[tuple[str, int]]:
-    """Where the OPA server and the vault listen, if these are addresses: never a destination, like our doors (A24)."""
+    """Where the OPA server and the vault listen, if it is an address: never a destination, like our doors (A24)."""
     server = config.policy.server
     urls = [] if server is None or server.url.startswith("unix:") else [server.url]
     urls += [config.vault.address] if config.vault else []
