@@ -10,6 +10,7 @@ import msgspec
 
 from sidecar.adapters.policy.files import read_policy
 from sidecar.adapters.policy.trial import Trial
+from sidecar.cli.policy_check import require_sound
 from sidecar.cli.policy_eval import decided
 from sidecar.cli.policy_opa import content_of, directory_argument
 from sidecar.cli.policy_tests import cases_of
@@ -34,6 +35,7 @@ def bench(directory: Path, source: Any, count: int, output: str) -> None:
       sidecar policy bench policy -i call.yaml --count 50000
       sidecar policy bench policy -o json
     """
+    require_sound(directory)
     with Trial(read_policy(directory)) as trial:
         rows = [
             {"call": name, **_measured(trial, document, count)} for name, document in _documents(directory, source)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sidecar.adapters.policy.files import read_policy
 from sidecar.adapters.policy.library import opa_executable
 from sidecar.cli import FAILED
-from sidecar.cli.policy_check import faults_of
+from sidecar.cli.policy_check import require_sound
 from sidecar.cli.policy_opa import directory_argument, files_of
 from sidecar.errors import Misconfigured
 
@@ -60,9 +60,7 @@ def build(
       sidecar policy build policy --revision v42
       sidecar policy build policy -o v42.tar.gz --signing-key release.key --key-id release
     """
-    faults = faults_of(directory)
-    if faults:
-        raise Misconfigured(f"{directory} is not built: it has errors", [fault.reason() for fault in faults])
+    require_sound(directory)
     number = int(time.time()) if sequence is None else sequence
     with tempfile.TemporaryDirectory() as work:
         folder, made = Path(work, "bundle"), Path(work, "bundle.tar.gz")

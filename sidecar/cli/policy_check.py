@@ -13,7 +13,7 @@ from sidecar.adapters.policy.library import library
 from sidecar.cli import FAILED
 from sidecar.cli.policy_opa import asked, directory_argument, files_of, input_schema, staged
 from sidecar.cli.show import data, output_option, table
-from sidecar.config.faults import Fault
+from sidecar.config.faults import Fault, misconfigured
 from sidecar.config.policy_answers import answer_faults
 from sidecar.config.policy_data import data_faults
 from sidecar.errors import Misconfigured, Reason
@@ -62,6 +62,13 @@ def faults_of(directory: Path) -> list[Fault]:
         refused = [_of_reason(reason, directory) for reason in error.reasons or [Reason(error.code, error.detail)]]
         faults += [fault for fault in refused if (fault.source, fault.line) not in told]
     return faults
+
+
+def require_sound(directory: Path) -> None:
+    """What every other command begins with. Raises ``Misconfigured`` with all that ``check`` would tell."""
+    faults = faults_of(directory)
+    if faults:
+        raise misconfigured(str(directory), faults)
 
 
 def _of_data(directory: Path) -> list[Fault]:

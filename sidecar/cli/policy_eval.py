@@ -12,6 +12,7 @@ import orjson
 from sidecar.adapters.policy.files import read_policy
 from sidecar.adapters.policy.trial import Trial
 from sidecar.cli import FAILED
+from sidecar.cli.policy_check import require_sound
 from sidecar.cli.policy_opa import asked, content_of, directory_argument, staged
 from sidecar.cli.show import data, output_option, table
 from sidecar.config.decision_cases import BASE, read_input
@@ -41,6 +42,7 @@ def evaluate(directory: Path, source: Any, tenant: str, explain: bool, output: s
       sidecar policy eval policy -i call.yaml --explain
       sidecar policy eval policy -i call.yaml -o json
     """
+    require_sound(directory)
     asked_for = read_input(*content_of(source), tenant)
     document = msgspec.json.encode(asked_for, order="deterministic")
     with Trial(read_policy(directory)) as trial:

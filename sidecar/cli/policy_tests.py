@@ -13,6 +13,7 @@ import orjson
 from sidecar.adapters.policy.files import read_policy
 from sidecar.adapters.policy.trial import Trial
 from sidecar.cli import FAILED
+from sidecar.cli.policy_check import require_sound
 from sidecar.cli.policy_opa import asked, directory_argument, files_of, opa, staged
 from sidecar.cli.show import data, output_option, table
 from sidecar.config.decision_cases import Case, Difference, read_cases
@@ -37,6 +38,7 @@ def test(directory: Path, verbose: bool, output: str) -> None:
       sidecar policy test policy --verbose
       sidecar policy test policy -o json
     """
+    require_sound(directory)
     cases = cases_of(directory)
     rego: list[dict[str, Any]] = []
     with staged(directory, tests=True) as paths:
@@ -72,6 +74,7 @@ def coverage(directory: Path, threshold: float | None, output: str) -> None:
       sidecar policy coverage
       sidecar policy coverage policy --threshold 95
     """
+    require_sound(directory)
     with _with_cases(directory) as paths:
         _, report = asked("test", "--coverage", *paths)  # of tests that all pass
     names = {str(path) for path in files_of(directory, "*.rego") if not path.name.endswith("_test.rego")}

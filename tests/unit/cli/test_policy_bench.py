@@ -40,7 +40,7 @@ def test_a_policy_that_cannot_be_interrupted_is_told(policy: Path) -> None:
 
 
 def test_a_policy_that_fails_is_not_timed(policy: Path) -> None:
-    (policy / "custom.rego").write_text("package sidecar.custom\n\nobligations := 1\n")
+    (policy / "custom.rego").write_text("package sidecar.custom\n\nobligations := count(input.tenant)\n")
     (policy / "data.yaml").write_text("sidecar: {grants: {acme: {principals: {agent: [connector/*]}}}}")
     result = policy_command("bench", policy, "--count", 20)
     assert (result.exit_code, result.stdout) == (1, "")

@@ -87,3 +87,11 @@ def test_cases_and_other_yaml_are_no_data(policy: Path) -> None:
     (policy / "cases.yaml").write_text("input: {}\ncases: [{name: a, expect: deny}]\n")
     (policy / "more.cases.yaml").write_text("input: 1\n")
     assert policy_command("check", policy).exit_code == 0
+
+
+@pytest.mark.parametrize("command", [("test",), ("coverage",), ("eval", "-i", "-"), ("bench",), ("build",)])
+def test_every_command_refuses_a_misspelt_field_with_its_line(policy: Path, command: tuple[str, ...]) -> None:
+    (policy / "custom.rego").write_text("package sidecar.custom\n\nallow if input.tennant\n")
+    result = policy_command(command[0], policy, *command[1:], given="{}")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{policy}/custom.rego:3: undefined ref: input.tennant" in result.stderr

@@ -57,7 +57,7 @@ def test_the_rules_that_held_are_named_with_their_place(policy: Path) -> None:
 
 def test_an_answer_that_a_sidecar_would_not_understand_is_an_error(policy: Path) -> None:
     with (policy / "custom.rego").open("a") as file:
-        file.write('\nobligations := {"max_byte": 10}\n')
+        file.write('\nobligations := object.union({"max_byte": 10}, {})\n')
     result = policy_command("eval", policy, "-i", "-", given="{}")
     assert result.exit_code == 1
     assert "no decision" in result.stderr
