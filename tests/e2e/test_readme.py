@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REFERENCE = re.compile(r"<!-- reference: begin [^>]*-->\n(.*?)<!-- reference: end -->", re.DOTALL)
-PORTS = ("8000", "8080", "8081", "8181", "9464")
+PORTS = ("8000", "8080", "8081", "8181", "8182", "9464")
 BOUND_SECONDS = 90
 
 

@@ -4,7 +4,8 @@ The order is the manifest's ``metadata.sequence``, a whole number that grows wit
 seconds of its making). It stands in the manifest because the signature covers the manifest. The rules, in order:
 
 1. What is active may be offered again at any time; nothing happens.
-2. What an administrator rolled back from does not come back by itself; an administrator may activate it again.
+2. What an administrator rolled back from does not come back by itself; an administrator may activate it again while
+   nothing newer was active.
 3. Once a bundle with a sequence was active, only a higher one may follow; one without, a lower one, or another
    content under the same number is refused. Only a rollback that an administrator asks for goes back, to a bundle
    that is kept; the highest sequence that ever was active stays the mark.
@@ -58,11 +59,11 @@ def check_order(standing: Standing, about: About, *, ordered: bool, asked: bool)
     if active is not None and about.bundle == active.bundle:
         return
     if about.bundle in standing.withdrawn:
-        if asked:
+        if not asked:
+            message = "an administrator rolled back from this bundle; publish a newer one, or activate it by hand"
+            raise refusal("withdrawn", message)
+        if sequence == mark:
             return
-        raise refusal(
-            "withdrawn", "an administrator rolled back from this bundle; publish a newer one, or activate it by hand"
-        )
     if sequence is None:
         if ordered or mark is not None:
             raise refusal(

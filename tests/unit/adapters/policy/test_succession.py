@@ -60,6 +60,7 @@ def test_p03_an_administrator_may_undo_a_rollback_and_nothing_else_that_is_old()
     assert verdict(BACK, "b", 5, asked=True) == "follows"
     assert verdict(AT_FIVE, "a", 4, asked=True) == "older_bundle"
     assert verdict(BACK, "c", 4, asked=True) == "older_bundle"
+    assert verdict(BACK.after(entry("d", 6)), "b", 5, asked=True) == "older_bundle"
 
 
 def test_without_keys_and_sequences_any_may_follow_until_one_has_a_sequence() -> None:
