@@ -66,5 +66,4 @@ async def test_p04_a_policy_replaced_under_load_never_answers_under_anothers_rev
         for caller in range(CALLERS):
             tasks.create_task(call(caller))
     engine.close()
-    assert asked > SWAPS
-    assert hits > asked / 2
+    assert asked > hits > CALLERS
