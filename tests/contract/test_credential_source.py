@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from sidecar.adapters.credentials import master_key
+from sidecar.adapters.credentials.aws import SecretsManager
+from sidecar.adapters.credentials.cached import CachedSource
 from sidecar.adapters.credentials.environment import EnvironmentSource
 from sidecar.adapters.credentials.sealed import SealedStore
+from sidecar.adapters.credentials.vault import VaultStore
 from sidecar.errors import Unavailable
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
 from sidecar.ports import CredentialSource
+from tests import aws, vault
+from tests.fakes.clock import HeldClock
 from tests.fakes.credentials import HeldCredentials
+from tests.fakes.observer import RecordingObserver
 
 ID, OTHER = "GITHUB", "GITLAB"
 
 
 class Subject(NamedTuple):
-    """A source, its scheme, and how its values come and go."""
+    """A source, how its references are written, and how its values come and go.
+
+    Of a source that keeps what it read for a stated time, ``put`` and ``delete`` let that time pass as well.
+    """
 
     source: CredentialSource
-    scheme: str
-    put: Callable[[str, str], None]
-    delete: Callable[[str], None]
+    reference: Callable[[str], Reference]
+    put: Callable[[str, str], object]
+    delete: Callable[[str], object]
 
     async def resolve(self, name: str) -> Credential:
-        return await self.source.resolve(Reference(self.scheme, name if self.scheme == "env" else name.lower()))
+        return await self.source.resolve(self.reference(name))
 
 
 def _sealed(directory: Path) -> Subject:
@@ -42,25 +52,100 @@ def _sealed(directory: Path) -> Subject:
     def put(name: str, value: str) -> None:
         writer.put(name.lower(), Secret(value))
 
-    return Subject(store, "encrypted", put, lambda name: writer.delete(name.lower()))
+    return Subject(store, _named("encrypted"), put, lambda name: writer.delete(name.lower()))
 
 
 def _environment(_directory: Path) -> Subject:
     environ: dict[str, str] = {}
-    return Subject(EnvironmentSource(environ, allowed=True), "env", environ.__setitem__, environ.__delitem__)
+    source = EnvironmentSource(environ, allowed=True)
+    return Subject(source, lambda name: Reference("env", name), environ.__setitem__, environ.__delitem__)
 
 
 def _held(_directory: Path) -> Subject:
     fake = HeldCredentials()
     return Subject(
-        fake, "encrypted", lambda name, value: fake.put(name.lower(), value), lambda name: fake.delete(name.lower())
+        fake,
+        _named("encrypted"),
+        lambda name, value: fake.put(name.lower(), value),
+        lambda name: fake.delete(name.lower()),
     )
 
 
-@pytest.fixture(params=[_sealed, _environment, _held])
-def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Subject:
+def _vault_kv2(directory: Path) -> Subject:
+    server, tenant, clock = vault.server(), vault.fresh_tenant(), HeldClock()
+    section = server.section(server.approle(tenant, directory))
+    store = VaultStore(section, tenant, directory, time.monotonic)
+
+    def then_passing(change: Callable[[], object]) -> None:
+        change()
+        clock.advance(section.max_age_seconds)
+
+    return Subject(
+        CachedSource("vault", store, clock, RecordingObserver(), 30),
+        lambda name: Reference("vault", f"secret/{tenant}/{name.lower()}", "value"),
+        lambda name, value: then_passing(lambda: server.put(tenant, name.lower(), value=value)),
+        lambda name: then_passing(lambda: server.delete(tenant, name.lower())),
+    )
+
+
+def _vault_kv1(directory: Path) -> Subject:
+    server, tenant, clock = vault.server(), vault.fresh_tenant(), HeldClock()
+    section = server.section(server.token(tenant, directory))
+    store = VaultStore(section, tenant, directory, time.monotonic)
+
+    def put(name: str, value: str) -> None:
+        server.put_v1(tenant, name.lower(), value=value)
+        clock.advance(section.max_age_seconds)
+
+    def delete(name: str) -> None:
+        server.root.secrets.kv.v1.delete_secret(f"{tenant}/{name.lower()}", mount_point="kv")
+        clock.advance(section.max_age_seconds)
+
+    source = CachedSource("vault", store, clock, RecordingObserver(), 30)
+    return Subject(source, lambda name: Reference("vault", f"kv/{tenant}/{name.lower()}", "value"), put, delete)
+
+
+def _aws(directory: Path) -> Subject:
+    server, tenant, clock = aws.server(), vault.fresh_tenant(), HeldClock()
+    section = server.section()
+
+    def then_passing(change: Callable[[], object]) -> None:
+        change()
+        clock.advance(section.max_age_seconds)
+
+    return Subject(
+        CachedSource("aws", SecretsManager(section, tenant, directory), clock, RecordingObserver(), 30),
+        lambda name: Reference("aws", f"{tenant}/{name.lower()}"),
+        lambda name, value: then_passing(lambda: server.put(f"{tenant}/{name.lower()}", value)),
+        lambda name: then_passing(lambda: server.delete(f"{tenant}/{name.lower()}")),
+    )
+
+
+def _named(scheme: str) -> Callable[[str], Reference]:
+    return lambda name: Reference(scheme, name.lower())
+
+
+_NEEDS_VAULT = pytest.mark.needs_vault
+SUBJECTS = [
+    _sealed,
+    _environment,
+    _held,
+    pytest.param(_vault_kv2, marks=_NEEDS_VAULT),
+    pytest.param(_vault_kv1, marks=_NEEDS_VAULT),
+    pytest.param(_aws, marks=pytest.mark.needs_moto),
+]
+
+
+@pytest.fixture(params=SUBJECTS)
+async def subject(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Subject]:
+    for name, value in aws.IDENTITY.items():
+        monkeypatch.setenv(name, value)
     made: Subject = request.param(tmp_path)
-    return made
+    yield made
+    if isinstance(made.source, CachedSource):
+        await made.source.close()
 
 
 async def _refusal(subject: Subject, name: str) -> Unavailable:
@@ -102,10 +187,11 @@ async def test_a103_a_deleted_value_is_refused_from_the_next_call_on(subject: Su
 async def test_another_scheme_is_refused_even_for_a_known_name(subject: Subject) -> None:
     subject.put(ID, "value-12345678")
     await subject.resolve(ID)
-    for scheme in {"env", "encrypted", "vault"} - {subject.scheme}:
-        for name in (ID, ID.lower()):
+    known = subject.reference(ID)
+    for scheme in {"env", "encrypted", "vault", "aws"} - {known.scheme}:
+        for name in (ID, ID.lower(), known.locator):
             with pytest.raises(Unavailable):
-                await subject.source.resolve(Reference(scheme, name))
+                await subject.source.resolve(Reference(scheme, name, known.field))
 
 
 async def test_many_at_once_get_the_same(subject: Subject) -> None:
