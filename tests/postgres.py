@@ -8,9 +8,9 @@ import importlib
 import os
 import shutil
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -77,11 +77,8 @@ def begin() -> Postgres:
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run ``work`` on a loop of its own, in a thread, because the caller may be on one."""
-    done: list[Any] = []
-    thread = threading.Thread(target=lambda: done.append(asyncio.run(work)))
-    thread.start()
-    thread.join()
-    return done[0]
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, work).result()
 
 
 def giving(url: str) -> Callable[[], Coroutine[Any, Any, Secret]]:

@@ -41,6 +41,7 @@ class Follower:
         self._observer = observer
         self._takers = takers
         self._last: Row | None = None  # read from the store
+        self._newest = 0  # sequence of what was taken, read or noticed
         self._versions: dict[tuple[str, str], int] = {}  # the sequence of each row that was taken
 
     async def look(self) -> None:
@@ -61,10 +62,12 @@ class Follower:
         if row.sequence <= self._versions.get(key, 0):
             return  # it was written again meanwhile, and that has been seen
         self._versions[key] = row.sequence
+        self._newest = max(self._newest, row.sequence)
         for taker in self._takers:
             taker.take(row)
 
     async def _catch_up(self) -> None:
+        newest = self._newest
         while True:
             after = self._last.sequence if self._last else 0
             # The row that was read last comes again, so that its absence is seen.
@@ -77,7 +80,9 @@ class Follower:
             if rows:
                 self._last = rows[-1]
             if len(rows) < _PAGE:
-                return
+                break
+        if newest > (self._last.sequence if self._last else 0):
+            await self._begin_anew()  # what this process wrote is not there any more
 
     def _continues(self, rows: list[Row], last: Row) -> bool:
         """Whether these rows come after ``last``: it is there as it was, or it was written again since."""
@@ -92,6 +97,7 @@ class Follower:
         self._observer.observe("registry_restored", {"rows": len(rows)})
         # All at once: there is no moment at which a switch that is set is not known.
         self._versions.clear()
+        self._newest = 0
         for taker in self._takers:
             taker.forget()
         for row in rows:

@@ -55,6 +55,8 @@ def test_p12_an_open_stream_is_cut_within_a_second_and_its_outcome_says_killed(
 def test_p12_a_stream_whose_reader_does_not_read_is_cut_too(house: House, far: Far) -> None:
     faucet = far.behave = Faucet()
     streaming(house)
+    house.config["connectors"]["up"]["operations"]["watch"]["answer"] = {"max_bytes": 1 << 30}
+    house.write_config()
     house.start()
     with watching(house) as answer:
         faucet.give(chunk(b"first"))

@@ -143,6 +143,16 @@ async def test_a_store_that_was_put_back_is_read_from_its_beginning(left: int) -
     assert scene.memory.forgot == 1
 
 
+async def test_what_this_process_wrote_and_the_store_lost_is_not_known_any_more() -> None:
+    scene = Scene()
+    await scene.put("a")
+    await scene.look()
+    scene.follower.notice(await scene.put("b"))
+    del scene.store.rows[ROLE, "b"]  # before it was read back
+    assert await scene.look() == {"a"}
+    assert scene.memory.forgot == 1
+
+
 async def test_another_row_where_the_last_one_was_is_another_history() -> None:
     scene = Scene()
     last = await scene.put("a")
