@@ -18,6 +18,7 @@ from sidecar.rules.masking import tokens
 _AUTHORIZATION = b"authorization"
 # Bytes a header value cannot hold; a secret with one would split the request (A87, RFC 9110 section 5.5).
 _UNSENDABLE = frozenset(range(0x20)) | {0x7F}
+_LONG_LINE: Final = 24  # bytes; a shorter rest of a key is of no use
 _PAIRS: Final = "BASIC_AUTH"  # the kind whose value may be user:password
 
 
@@ -66,7 +67,7 @@ def inject(request: Outbound, connector: Connector, credential: Credential, now:
     if auth.style == "certificate":  # proves us in the handshake: nothing an upstream could echo leaves
         return Injected(request._replace(certificate=credential), ())
     if auth.style == "body":
-        return Injected(_with_member(request, auth.path or "", plain), (secret,))
+        return Injected(_with_member(request, auth.path or "", plain), (secret, *_lines(plain)))
     if not plain or not _UNSENDABLE.isdisjoint(plain):
         raise _unavailable("unsendable", "The credential holds bytes that no header or query may carry.")
     match auth.style:
@@ -92,6 +93,13 @@ def _basic_secrets(secret: Secret, plain: bytes, pair: bytes) -> tuple[Secret, .
     """The pair, and the password alone: an upstream that takes the pair apart may echo either."""
     password = Secret(pair.partition(b":")[2]) if pair is plain else secret
     return password, Secret(pair)
+
+
+def _lines(plain: bytes) -> list[Secret]:
+    """The long lines of a secret that has several, such as a PEM key: an echo may break its lines in another way."""
+    lines = plain.splitlines()
+    long = [line for line in lines if len(line) >= _LONG_LINE and not line.startswith(b"-----")]
+    return [Secret(line) for line in long] if len(lines) > 1 else []
 
 
 def _unavailable(reason: str, detail: str) -> Unavailable:

@@ -16,6 +16,7 @@ from sidecar.model.exchange import Outbound
 from sidecar.model.secret import Secret
 from sidecar.pipeline.inject import Injected, check_binding, inject
 from sidecar.rules.catalogue import Connector, compile_catalogue
+from sidecar.rules.scrub import Scrubber
 from tests.fakes.parts import CONFIG, changed
 
 ACCEPT = (b"accept", b"*/*")
@@ -193,3 +194,12 @@ def test_a_misuse_says_which_bound_it_broke(path: str, value: Any, reason: str) 
     with pytest.raises(Refused) as refused:
         check_binding(connector(changed(path, value)))
     assert [one.code for one in refused.value.reasons] == [reason]
+
+
+def test_each_long_line_of_a_secret_with_lines_is_a_secret_too() -> None:
+    lines = [b"-----BEGIN OPENSSH PRIVATE KEY-----", b"A" * 70, b"B" * 70, b"short=="]
+    made = into_body(b"\n".join(lines), {}, "/key")
+    assert [secret.reveal() for secret in made.secrets] == [b"\n".join(lines), b"A" * 70, b"B" * 70]
+    scrubbed = Scrubber(made.secrets).scrub_body(b"key: " + b" ".join(lines))[0]
+    assert b"AAA" not in scrubbed
+    assert b"BBB" not in scrubbed
