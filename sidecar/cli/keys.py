@@ -9,11 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from typing import Final, NamedTuple
+from time import time
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 import click
 
-from sidecar.cli.show import data, output_option
+from sidecar.cli import registry
+from sidecar.cli.admin import document, socket_of
+from sidecar.cli.show import config_option, data, output_option, table
 
 _SECRET_BYTES: Final = 32
 _ID: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?", re.ASCII)  # an id without the key's own separator
@@ -31,11 +35,15 @@ class NewKey(NamedTuple):
 
 @click.group()
 def keys() -> None:
-    """Make API keys for principals.
+    """Make, list, rotate and revoke API keys of principals.
+
+    `new` makes one for sidecar.yaml and asks nobody; the others ask a running sidecar and its registry.
 
     \b
     Examples:
       sidecar keys new reporting-agent
+      sidecar keys make reporting-agent --days 90
+      sidecar keys list
     """
 
 
@@ -65,6 +73,91 @@ def new(principal: str, key_id: str | None, output: str) -> None:
     click.echo()
     click.echo(snippet(made))
     click.echo("The key is not stored and not shown again. The caller sends it as Authorization: Bearer.", err=True)
+
+
+@keys.command("list")
+@click.option("--principal", help="Of this principal only.")
+@config_option
+@output_option
+def list_(principal: str | None, config: str, output: str) -> None:
+    """Every key a running sidecar knows, without its secret: whose, until when, how often and when it was used.
+
+    \b
+    Examples:
+      sidecar keys list
+      sidecar keys list --principal reporting-agent -o json
+    """
+    query = "" if principal is None else f"?principal={quote(principal, safe='')}"
+    found = registry.listed(config, f"/v1/keys{query}", "keys")
+    if output != "table":
+        data(found, output)
+        return
+    rows = [
+        (
+            *(each["id"], each["principal"], registry.text("expires", each["expires"])),
+            *(each["used"], registry.text("last_used", each["last_used"]), registry.where(each)),
+        )
+        for each in found
+    ]
+    table(("key", "principal", "ends", "used", "last used", "from"), rows)
+
+
+@keys.command("make")
+@click.argument("principal")
+@click.option("--days", type=click.IntRange(1, 3650), help="Let it end after so many days.")
+@config_option
+@output_option
+def make_(principal: str, days: int | None, config: str, output: str) -> None:
+    """Make a key for PRINCIPAL in the registry of a running sidecar, and show it, once. It works at once.
+
+    \b
+    Examples:
+      sidecar keys make reporting-agent
+      sidecar keys make reporting-agent --days 90 -o json
+    """
+    body: dict[str, Any] = {"principal": principal}
+    if days is not None:
+        body["expires"] = int((time() + days * 86400) * 1e6)
+    _told(registry.post(config, "/v1/keys", body), output)
+
+
+@keys.command()
+@click.argument("key")
+@click.option("--grace", default=3600, show_default=True, type=click.IntRange(0), help="Seconds the old one goes on.")
+@config_option
+@output_option
+def rotate(key: str, grace: int, config: str, output: str) -> None:
+    """Make a new key of the same principal, and show it, once; the old one ends later, so that no call fails.
+
+    \b
+    Examples:
+      sidecar keys rotate 0a1b2c3d4e --grace 86400
+    """
+    _told(registry.post(config, f"/v1/keys/{registry.segment(key)}/rotate", {"grace_seconds": grace}), output)
+
+
+@keys.command()
+@click.argument("key")
+@config_option
+@output_option
+def revoke(key: str, config: str, output: str) -> None:
+    """Take a key away: the next call with it is not known.
+
+    \b
+    Examples:
+      sidecar keys revoke 0a1b2c3d4e
+    """
+    registry.show(document(socket_of(config), "DELETE", f"/v1/keys/{registry.segment(key)}"), output)
+
+
+def _told(made: dict[str, Any], output: str) -> None:
+    if output != "table":
+        data(made, output)
+        return
+    click.echo(made["key"])
+    click.echo(
+        f"Key {made['id']} of {made['principal']}: not shown again. It is sent as Authorization: Bearer.", err=True
+    )
 
 
 def make(principal: str, key_id: str) -> NewKey:

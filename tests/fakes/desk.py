@@ -1,18 +1,23 @@
 """The administrators' verbs and door over fakes: a stage, a registry in memory, and people of each role.
 
 ``Desk`` is what ``administration`` builds for a process, with ``serve`` doing what the process's does. People are
-``ada`` (tenant admin), ``audrey`` (auditor), ``oscar`` (operator), ``all`` (every role) and ``nobody``, a person without a role; ``alice``
-of the stage is an agent.
+``ada`` (tenant admin), ``audrey`` (auditor), ``oscar`` (operator), ``all`` (every role) and ``nobody`` (no role);
+``alice`` of the stage is an agent.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from click.testing import CliRunner, Result
 
 from sidecar.administration import Administration, Around
+from sidecar.cli import main
 from sidecar.config.sections import Config
 from sidecar.model.principal import Principal
 from sidecar.rules.catalogue import compile_catalogue
@@ -88,3 +93,21 @@ class Desk:
             for leaf in self.stage.evidence.leaves
             if leaf.change is not None and leaf.change.of is not None
         ]
+
+
+@asynccontextmanager
+async def served(folder: Path, desk: Desk | None = None) -> AsyncIterator[tuple[Desk, Path]]:
+    """A desk whose socket is open in ``folder``, and the configuration file that names it."""
+    desk = desk or Desk()
+    await desk.door.start(folder / "admin.sock")
+    file = folder / "sidecar.yaml"
+    file.write_text("tenant: acme\n")
+    try:
+        yield desk, file
+    finally:
+        await desk.door.close()
+
+
+async def run(config: Path, *arguments: str, given: str | None = None) -> Result:
+    """One command of the command line, in a thread, so that the door can answer it."""
+    return await asyncio.to_thread(CliRunner().invoke, main, [*arguments, "-c", str(config)], given)

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from sidecar.cli import main
 from sidecar.model.registry import Statistics
 from tests.fakes.answers import answered
-from tests.fakes.desk import HOUSE, Desk
+from tests.fakes.desk import HOUSE, SECTION, Desk
 from tests.fakes.parts import SECRET, Stage, denying, set_stage
 from tests.fakes.policy import FakeEngine
 from tests.unit.config.builders import GOOD, written
@@ -119,3 +119,27 @@ async def test_without_a_sidecar_the_message_says_what_to_start(tmp_path: Path) 
     assert result.exit_code == 1
     assert "sidecar run" in result.stderr
     assert result.stdout == ""
+
+
+async def test_a_connector_is_registered_moved_and_removed(config: Path, stage: Stage, tmp_path: Path) -> None:
+    file = tmp_path / "wiki.json"
+    file.write_text(json.dumps(SECTION))
+    made = await run(config, "put", "wiki", "-f", str(file), "-o", "json")
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout)["status"] == "ready"
+    assert "wiki" in stage.parts.catalogue.connectors
+    assert "disconnected" in (await run(config, "disconnect", "wiki")).stdout
+    connected = await run(config, "connect", "wiki", "--operation", "get", "--parameters", '{"id": "7"}')
+    assert connected.exit_code == 0 and "connected" in connected.stdout
+    assert "unknown" in (await run(config, "health", "wiki")).stdout
+    assert "deprecated" in (await run(config, "deprecate", "wiki")).stdout
+    assert (await run(config, "remove", "wiki")).exit_code == 0
+    assert "wiki" not in stage.parts.catalogue.connectors
+
+
+async def test_what_does_not_fit_is_refused_with_every_reason(config: Path, tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("kind: http\nbase_url: ftp://x\nunknown: 1\n")
+    result = await run(config, "put", "x", "-f", str(file))
+    assert result.exit_code == 1
+    assert "unknown_key" in result.stderr and "connectors.x.base_url" in result.stderr

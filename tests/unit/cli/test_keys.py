@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from sidecar.cli import main
 from sidecar.cli.keys import make
 from sidecar.config.load import load
+from tests.fakes.desk import run, served
 from tests.unit.config.builders import GOOD, written
 
 
@@ -68,3 +70,19 @@ def test_a_wrong_command_line_exits_2_and_makes_nothing(arguments: list[str]) ->
     result = _new(*arguments)
     assert result.exit_code == 2
     assert "scp_" not in result.output
+
+
+async def test_a_registered_key_is_made_once_listed_rotated_and_revoked(tmp_path: Path) -> None:
+    async with served(tmp_path) as (desk, config):
+        made = await run(config, "keys", "make", "bob", "--days", "9")
+        plain = made.stdout.strip()
+        assert re.fullmatch(r"scp_[0-9a-f]{10}_[\w-]{43}", plain) and plain not in made.stderr
+        key_id = plain.split("_")[1]
+        rows = {line.split()[0]: line for line in (await run(config, "keys", "list")).stdout.splitlines()[2:]}
+        assert "bob" in rows[key_id] and "UTC" in rows[key_id] and "sidecar.yaml" in rows["key_bob"]
+        rotated = json.loads((await run(config, "keys", "rotate", key_id, "--grace", "0", "-o", "json")).stdout)
+        assert rotated["principal"] == "bob" and rotated["key"] != plain
+        assert (await run(config, "keys", "revoke", rotated["id"])).exit_code == 0
+        assert rotated["id"] not in desk.stage.parts.catalogue.keys
+        refused = await run(config, "keys", "revoke", "key_bob")
+        assert refused.exit_code == 1 and "sidecar.yaml" in refused.stderr
