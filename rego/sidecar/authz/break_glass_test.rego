@@ -68,6 +68,10 @@ test_break_glass_is_limited_like_a_grant if {
 	broken(but({"weekdays": ["wed"]}), {}).allow
 }
 
+test_break_glass_with_an_unknown_key_is_none if {
+	denied(broken(but({"hour": ["00:00", "24:00"]}), {}), "no_grant")
+}
+
 test_break_glass_needs_no_reason_but_misses_it if {
 	answer := broken(object.remove(emergency, ["why"]), {})
 	some reason in answer.reasons
