@@ -30,7 +30,7 @@ import msgspec
 from sidecar.errors import Refused, SidecarError, Unavailable, UpstreamFailure
 from sidecar.model.call import Call, Outcome
 from sidecar.model.credential import Reference
-from sidecar.model.decision import DestinationFacts, Permit, PolicyInput
+from sidecar.model.decision import DestinationFacts, Permit
 from sidecar.model.evidence import CredentialUse, DestinationUse, Result
 from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.model.principal import Principal
@@ -54,7 +54,6 @@ from sidecar.rules.catalogue import Catalogue, Connector, Operation, per_second
 from sidecar.rules.limits import retry_pause
 from sidecar.rules.renewal import REFUSED, may_repeat
 from sidecar.rules.scrub import Scrubber
-from sidecar.rules.templates import Rendered
 
 # By these a gateway says that the service behind it is not there: they count against the circuit.
 FAILING_STATUSES = frozenset({502, 503, 504})
@@ -105,13 +104,13 @@ async def _settle(parts: Parts, trail: Trail, work: Coroutine[Any, Any, Outcome]
 
 
 async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
-    call, clock = trail.call, parts.clock
+    call, clock, switches = trail.call, parts.clock, parts.switches
     # 1, 2
     principal = await _admit(parts, trail)
     # 3
     target = trail.target = select(call, catalogue)
     connector, operation = target.connector, target.operation
-    _check_switches(parts, trail)
+    switches.check(principal, connector.id)
     rendered = validate(call.parameters, operation)
     # 4
     await _take(parts, f"connector:{connector.id}", per_second(connector.section.rate), connector.section.rate.burst)
@@ -120,7 +119,8 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     # 5
     decided = clock.monotonic()
     asks_again = parts.engine.reads_destination  # of the revision that decides now, not of one loaded meanwhile
-    permit = await _decide(parts, trail, target, document(_facts(parts, trail, principal, target, rendered)))
+    asked = facts(call, principal, target, call.parameters, rendered, clock.now(), switches=switches.names)
+    permit = await _decide(parts, trail, target, document(asked))
     check_binding(connector)
     trail.lap("policy", decided, clock.monotonic())
     # 6
@@ -128,8 +128,8 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     trail.destination = DestinationUse(host=destination.host, port=destination.port, ip=destination.addresses[0])
     if asks_again:
         where = DestinationFacts(destination.host, destination.port, destination.addresses)
-        again = _facts(parts, trail, principal, target, rendered, where)
-        permit = await _decide(parts, trail, target, document(again))
+        asked = facts(call, principal, target, call.parameters, rendered, clock.now(), where, switches=switches.names)
+        permit = await _decide(parts, trail, target, document(asked))
     request = compose(call, target, rendered, permit)
     if connector.binding is not None:
         trail.credential = CredentialUse(ref=str(connector.binding.reference))
@@ -146,7 +146,7 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     if not isinstance(inbound.body, bytes):
         trail.body = inbound.body
     # 11
-    _check_switches(parts, trail)
+    switches.check(principal, connector.id)
     clean, headers = cleaning(inbound, operation, permit.obligations, request.max_bytes, scrubber)
     if not isinstance(inbound.body, bytes):
         return await _stream(parts, trail, target, inbound, headers, clean)
@@ -206,25 +206,6 @@ def _check_in_flight(parts: Parts) -> None:
         raise Refused(
             "too_many_in_flight", "The sidecar has as many calls in work as it may; try again.", retry_after=1.0
         )
-
-
-def _check_switches(parts: Parts, trail: Trail) -> None:
-    """Before anything is asked, sent, sent again or answered: what was stopped meanwhile goes no further."""
-    assert trail.principal is not None
-    assert trail.target is not None
-    parts.switches.check(trail.principal, trail.target.connector.id)
-
-
-def _facts(
-    parts: Parts,
-    trail: Trail,
-    principal: Principal,
-    target: Target,
-    rendered: Rendered,
-    where: DestinationFacts | None = None,
-) -> PolicyInput:
-    call, switches = trail.call, parts.switches.names
-    return facts(call, principal, target, call.parameters, rendered, parts.clock.now(), where, switches=switches)
 
 
 def _source(parts: Parts, reference: Reference) -> CredentialSource:
@@ -320,7 +301,7 @@ async def _execute(
     until = None if request.timeout is None else clock.monotonic() + request.timeout  # the policy's, for all tries
     attempt = 1
     while True:
-        _check_switches(parts, trail)
+        parts.switches.check(trail.caller, target.connector.id)  # set meanwhile, it is in force before each try
         traffic.admit(section, clock.monotonic())
         try:
             inbound = await parts.caller.call(permit, target.connector.id, destination, request)
@@ -373,9 +354,7 @@ async def _stream(
 ) -> Outcome:
     meter = Meter(inbound.status, parts.clock.monotonic())
     await parts.evidence.append(trail.chunk_leaf(meter.result(parts.evidence.digest)))
-    principal = trail.principal
-    assert principal is not None
-    cut = parts.switches.open(principal, target.connector.id)
+    cut = parts.switches.open(trail.caller, target.connector.id)
     # The stream gives back what the call held when it ends, not this call.
     place, trail.place = trail.place, None
     source, trail.body = trail.body, None

@@ -77,6 +77,12 @@ class Trail:
         self.body: AsyncIterator[bytes] | None = None
         self.closing = False  # the outcome is on its way to the log: it must not be recorded twice
 
+    @property
+    def caller(self) -> Principal:
+        """Who asks, from the moment that it is known."""
+        assert self.principal is not None
+        return self.principal
+
     def lap(self, name: str, since: float, now: float) -> None:
         """Note how long a step took; shown in evidence in microseconds."""
         self.laps[name] = int((now - since) * _MICROSECONDS)
