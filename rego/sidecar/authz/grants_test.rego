@@ -99,7 +99,12 @@ test_the_nearest_grant_says_what_is_missing if {
 }
 
 test_a_grant_with_an_unknown_key_covers_nothing if {
-	every limit in [{"hour": ["00:00", "24:00"]}, {"plane": ["books"]}, {"roles": ["reader"]}, {"expires": "2099-12-31T00:00Z"}] {
+	every limit in [
+		{"hour": ["00:00", "24:00"]},
+		{"plane": ["books"]},
+		{"roles": ["reader"]},
+		{"expires": "2099-12-31T00:00Z"},
+	] {
 		denied(own([object.union(object_grant, limit)], {}), "grant_not_understood")
 	}
 }
