@@ -44,6 +44,9 @@ fixtures: setup ## build the programs that tests run against
 conformance: setup ## count how far the engine is OPA: its own cases, and a server beside it
 	@$(BIN)/python -m tests.conformance $(ARGS)
 
+leaks: setup ## run canary secrets through the product and look for them everywhere; options in ARGS
+	@$(BIN)/python -m tests.leaks $(ARGS)
+
 mutants: setup ## prove that each invariant's test fails when the invariant is broken
 	$(BIN)/python -m tests.mutants $(ARGS)
 
@@ -52,4 +55,4 @@ lock: setup ## recompile requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
 		--no-emit-index-url --no-header --output-file requirements.lock
 
-.PHONY: help setup run test check bench fixtures conformance mutants lock
+.PHONY: help setup run test check bench fixtures conformance leaks mutants lock
