@@ -177,10 +177,11 @@ class Vault:
         }
         return VaultSection(**(settings | more))
 
-    def asked(self, path: str) -> int:
+    def asked(self, path: str, operation: str = "update") -> int:
         """How many requests for this path the server has had, by its own audit log."""
-        lines = [json.loads(line) for line in self._audit.read_text().splitlines()]
-        return sum(line["type"] == "request" and line["request"].get("path") == path for line in lines)
+        requests = [json.loads(line) for line in self._audit.read_text().splitlines()]
+        asked = [line["request"] for line in requests if line["type"] == "request"]
+        return sum(one.get("path") == path and one["operation"] == operation for one in asked)
 
 
 @cache

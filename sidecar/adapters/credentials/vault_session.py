@@ -25,9 +25,10 @@ from sidecar.model.secret import Secret
 
 RENEWED_AT: Final = 2 / 3  # of the time a token is good for
 _SHRUNK: Final = 3  # a renewal that gives less than this part of the first time: the token's end is near
-# Servers lock a role out after some refused logins; so a refused proof is tried again at growing distances only.
-_FIRST_PAUSE: Final = 1.0
-_LONGEST_PAUSE: Final = 60.0
+# Seconds until a refused proof is tried again, one after the other. A server locks an AppRole out after
+# five refusals in 15 minutes (Vault's user lockout), so there it is four at the most. Another proof is tried at once.
+_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_APPROLE_PAUSES: Final = (5.0, 50.0, 500.0, 600.0)
 
 Result = TypeVar("Result")
 
@@ -56,7 +57,7 @@ class VaultSession:
         self._login: Login | None = None
         self._logins = 0
         self._alone = threading.Lock()
-        self._refused: tuple[float, float, Secret] | None = None  # until, the next pause, the proof
+        self._refused: tuple[Secret, int, float] | None = None  # the proof, how often, and when it may be tried again
 
     @property
     def number(self) -> int:
@@ -160,7 +161,7 @@ class VaultSession:
     def _logged_in(self, before: Login | None) -> Login:
         shown = proof(self._section.login, self._directory)
         asked = self._monotonic()
-        if self._refused is not None and self._refused[2] == shown and asked < self._refused[0]:
+        if self._refused is not None and self._refused[0] == shown and asked < self._refused[2]:
             raise StoreFailure("store_login_refused")
         try:
             with understood(InvalidRequest="store_login_refused", Forbidden="store_login_refused"):
@@ -183,7 +184,6 @@ class VaultSession:
         return Login(self._logins, fresh.token, first, due, asked + seconds, fresh.renewable)
 
     def _hold_off(self, shown: Secret, asked: float) -> None:
-        pause = _FIRST_PAUSE
-        if self._refused is not None and self._refused[2] == shown:
-            pause = min(_LONGEST_PAUSE, self._refused[1])
-        self._refused = (asked + pause, pause * 2, shown)
+        times = self._refused[1] if self._refused is not None and self._refused[0] == shown else 0
+        pauses = _APPROLE_PAUSES if self._section.login.method == "approle" else _PAUSES
+        self._refused = (shown, times + 1, asked + pauses[min(times, len(pauses) - 1)])
