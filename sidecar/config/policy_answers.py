@@ -120,14 +120,15 @@ def _member(key: Term, value: Term, kind: type[Struct], path: str) -> Iterator[F
         try:
             msgspec.convert(literal, fields[name])
         except msgspec.ValidationError as error:
-            yield _fault("wrong_type", value, f"{path}.{name}", str(error))
+            yield _fault("wrong_type", {"location": key["location"], **value}, f"{path}.{name}", str(error))
 
 
 def _heads(rule: Term | None, part: str) -> Iterator[tuple[Term, list[Term]]]:
     """The key or value of a rule and of each of its ``else`` branches, with the body it belongs to."""
     while rule is not None:
-        if part in rule["head"]:
-            yield rule["head"][part], rule.get("body", [])
+        head = rule["head"]
+        if part in head:  # OPA's shared terms, such as true, know no place of their own
+            yield {"location": head["location"], **head[part]}, rule.get("body", [])
         rule = rule.get("else")
 
 

@@ -22,6 +22,7 @@ from sidecar.adapters.policy.embedded import Policy
 from sidecar.adapters.policy.files import library_directory, read_policy
 from sidecar.adapters.policy.library import About, Room, Status, library
 from sidecar.config.decision_cases import BASE, Case, Difference, differences, read_cases
+from sidecar.config.policy_answers import answer_faults
 from sidecar.config.schemas import schema
 from sidecar.errors import Misconfigured, Reason
 
@@ -58,7 +59,14 @@ class Opened:
         weakref.finalize(self, engine.close_bundle, opened.handle)
 
     def load(self) -> tuple[Policy, int]:
-        """Compile and test; the policy, and how many of its own tests passed. Once only."""
+        """Compile and test; the policy, and how many of its own tests passed. Once only.
+
+        The rules' literal answers are held to the answer's form, as ``sidecar policy check`` does: a misspelt member
+        would otherwise deny a call at run time.
+        """
+        reasons = [fault.reason() for fault in answer_faults(self._engine.asked_of_bundle(self._handle))]
+        if reasons:
+            raise Misconfigured(f"the bundle is refused: {reasons[0].message}", reasons)
         loaded = self._engine.load_bundle(self._handle)
         return Policy(self._engine, loaded, self.about.digest), loaded.tested.passed
 

@@ -87,6 +87,13 @@ class OpenedBundle(Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
 
 
+class AskedRules(Struct, frozen=True):
+    """The rules of an open bundle that a sidecar asks for, as syntax trees."""
+
+    modules: list[dict[str, Any]] | None = None
+    faults: tuple[Fault, ...] = ()
+
+
 class Tested(Struct, frozen=True):
     """How many of a bundle's own tests passed, and how many say that they are to be skipped."""
 
@@ -136,6 +143,8 @@ class Library:
         self._bundle_open = exports.sidecar_opa_bundle_open
         self._bundle_open.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_char_p, ctypes.c_int64]
         self._bundle_open.restype = ctypes.c_void_p
+        self._bundle_asked = exports.sidecar_opa_bundle_asked
+        self._bundle_asked.argtypes, self._bundle_asked.restype = [ctypes.c_int64], ctypes.c_void_p
         self._bundle_load = exports.sidecar_opa_bundle_load
         self._bundle_load.argtypes, self._bundle_load.restype = [ctypes.c_int64], ctypes.c_void_p
         self._bundle_close = exports.sidecar_opa_bundle_close
@@ -180,6 +189,17 @@ class Library:
         if opened.faults:
             raise _faulty("the bundle is refused", opened.faults)
         return opened
+
+    def asked_of_bundle(self, handle: int) -> list[dict[str, Any]]:
+        """Syntax trees of those rules of an open bundle that a sidecar asks for, as ``opa parse`` gives them.
+
+        Raises like ``open_bundle``.
+        """
+        self._check()
+        asked = msgspec.json.decode(self._text(self._bundle_asked(handle)), type=AskedRules)
+        if asked.faults:
+            raise _faulty("the bundle is refused", asked.faults)
+        return asked.modules or []
 
     def load_bundle(self, handle: int) -> LoadedBundle:
         """Compile an opened bundle, check it against the input's schema, run its tests; the handle is used up.

@@ -11,6 +11,9 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+	astjson "github.com/open-policy-agent/opa/v1/ast/json"
+
 	"policy-sidecar/opa/policy"
 )
 
@@ -33,6 +36,13 @@ type activated struct {
 //export sidecar_opa_bundle_open
 func sidecar_opa_bundle_open(terms *C.char, size C.int64_t, archive *C.char, length C.int64_t) *C.char {
 	return written(openBundle(bytesAt(terms, size), bytesAt(archive, length)))
+}
+
+// sidecar_opa_bundle_asked returns the JSON of policy.Opened.Asked, to be freed by the caller; the bundle stays open.
+//
+//export sidecar_opa_bundle_asked
+func sidecar_opa_bundle_asked(handle C.int64_t) *C.char {
+	return written(askedOf(int64(handle)))
 }
 
 // sidecar_opa_bundle_load compiles and tests an opened bundle, forgets it, and returns what sidecar_opa_load does.
@@ -66,6 +76,31 @@ func openBundle(request, archive []byte) (result opened) {
 	handle := last.Add(1)
 	bundles.Store(handle, bundle)
 	return opened{Handle: handle, About: about}
+}
+
+// Places are left out of syntax trees unless asked for; nothing else here writes trees.
+func init() {
+	astjson.SetOptions(astjson.Options{MarshalOptions: astjson.MarshalOptions{IncludeLocation: astjson.NodeToggle{
+		Term: true, Package: true, Rule: true, Head: true, Expr: true, SomeDecl: true, Every: true, With: true,
+	}}})
+}
+
+type asked struct {
+	Modules []*ast.Module  `json:"modules"`
+	Faults  []policy.Fault `json:"faults,omitempty"`
+}
+
+func askedOf(handle int64) (result asked) {
+	defer func() {
+		if r := recover(); r != nil {
+			result = asked{Faults: panicked(r)}
+		}
+	}()
+	found, ok := bundles.Load(handle)
+	if !ok {
+		return asked{Faults: panicked("no bundle is open under this handle")}
+	}
+	return asked{Modules: found.(*policy.Opened).Asked()}
 }
 
 func loadBundle(handle int64) (result activated) {

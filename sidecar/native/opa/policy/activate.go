@@ -90,6 +90,22 @@ func (o *Opened) modules() (rules, tests map[string]*ast.Module, faults []Fault)
 	return rules, tests, faults
 }
 
+// Asked gives the syntax trees of the rules that a sidecar asks for, with their places, as `opa parse` does: what they
+// answer is checked where the form of an answer is known.
+func (o *Opened) Asked() (trees []*ast.Module) {
+	for _, file := range o.bundled.Modules {
+		if file.Parsed == nil || strings.HasSuffix(file.Path, testSuffix) {
+			continue
+		}
+		if name := file.Parsed.Package.Path.String(); name == "data.sidecar.custom" || name == "data.sidecar.authz" {
+			tree := *file.Parsed
+			tree.Comments = nil
+			trees = append(trees, &tree)
+		}
+	}
+	return trees
+}
+
 func schemaSet(text []byte) (*ast.SchemaSet, *Fault) {
 	var schema any
 	if err := json.Unmarshal(text, &schema); err != nil {

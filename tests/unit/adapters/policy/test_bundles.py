@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.adapters.policy.bundles import Opened, Terms, ask_canaries, read_key
 from sidecar.adapters.policy.embedded import Policy
+from sidecar.adapters.policy.library import library
 from sidecar.errors import Misconfigured
 from tests.fakes import bundles as made
 
@@ -220,6 +221,18 @@ def test_a_field_that_the_input_does_not_have_is_refused(terms: Terms) -> None:
     assert "ids" in told
 
 
+def test_an_answer_that_no_sidecar_understands_is_refused_with_its_line(terms: Terms) -> None:
+    rule = 'package sidecar.custom\n\ndeny contains {"code": "a", "mesage": "b"} if input.effect == "write"\n'
+    told = not_loaded(terms, made.bundle({"custom.rego": rule}))
+    assert all("custom.rego:3: " in text for text in told)
+    assert any("did you mean 'message'" in text for text in told)
+    alone = terms._replace(with_library=False)
+    [told_of_true] = not_loaded(alone, made.bundle({"a.rego": "package sidecar.authz\n\ndecision := true\n"}))
+    assert told_of_true == "wrong_type: a.rego:3: decision: must be an object"
+    test = rule.replace("package sidecar.custom", "package sidecar.custom_test")
+    assert loaded(terms, made.bundle({"custom_test.rego": test})).revision  # tests answer nobody
+
+
 def test_ways_out_are_refused(terms: Terms) -> None:
     rule = 'package sidecar.custom\n\nallow if http.send({"method": "get", "url": "http://127.0.0.1"})\n'
     archive = made.packed({"custom.rego": rule.encode()})
@@ -267,6 +280,14 @@ cases:
 """
 
 
+def test_a_bundle_that_is_let_go_of_is_closed(terms: Terms) -> None:
+    opened = Opened(terms, made.bundle())
+    handle = opened._handle
+    del opened
+    with pytest.raises(Misconfigured, match="no bundle is open"):
+        library().load_bundle(handle)
+
+
 def cases(terms: Terms, expect: str) -> Path:
     [(_, key)] = terms.keys.values()
     path = key.parent / "canaries.yaml"
@@ -299,9 +320,9 @@ def test_canaries_that_cannot_be_read_refuse(terms: Terms, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "decision",
     [
-        'decision := {"allow": true} if input.principal.id == "nobody"',
-        'decision := {"allow": "yes", "reasons": [], "obligations": {}}',
-        'decision := {"allow": false, "reasons": [], "obligations": {"max_byte": 1}}',
+        'decision := {"allow": true, "reasons": [], "obligations": {}} if input.principal.id == "nobody"',
+        'decision := {"allow": upper("yes"), "reasons": [], "obligations": {}}',
+        'decision := {"allow": false, "reasons": [], "obligations": object.union({}, {"max_byte": 1})}',
     ],
 )
 def test_a_policy_whose_answer_is_no_decision_is_refused(terms: Terms, decision: str) -> None:
@@ -312,14 +333,20 @@ def test_a_policy_whose_answer_is_no_decision_is_refused(terms: Terms, decision:
     assert codes(caught) == ["no_decision"]
 
 
+SLOW = """package sidecar.authz
+
+decision := {"allow": true, "reasons": [], "obligations": {}} if {
+	some i in numbers.range(1, 100000)
+	some j in numbers.range(1, 100000)
+	i * j == -1
+}
+"""
+
+
 def test_a_canary_that_takes_too_long_refuses(terms: Terms) -> None:
     alone = terms._replace(with_library=False, budget_seconds=0.01)
-    slow = (
-        "package sidecar.authz\n\ndecision := true if {\n\tsome i in numbers.range(1, 100000)\n"
-        "\tsome j in numbers.range(1, 100000)\n\ti * j == -1\n}\n"
-    )
     with pytest.raises(Misconfigured, match="not in time"):
-        ask_canaries(loaded(alone, made.bundle({"a.rego": slow})), alone)
+        ask_canaries(loaded(alone, made.bundle({"a.rego": SLOW})), alone)
 
 
 def pem(path: Path, content: bytes) -> Path:

@@ -236,6 +236,24 @@ def test_a_bundle_is_opened_by_handle_and_loaded_once() -> None:
     library().close_bundle(opened.handle)
 
 
+def test_the_rules_that_are_asked_for_come_as_trees_with_their_places() -> None:
+    rules = {
+        "a.rego": "sidecar.custom",
+        "a_test.rego": "sidecar.custom",
+        "b.rego": "sidecar.authz",
+        "c.rego": "other",
+    }
+    files = {name: f"package {package}\n\n# note\nx := 1\n".encode() for name, package in rules.items()}
+    opened = library().open_bundle(b"{}", packed(files))
+    trees = library().asked_of_bundle(opened.handle)
+    assert sorted(tree["rules"][0]["location"]["file"] for tree in trees) == ["a.rego", "b.rego"]
+    assert {tree["rules"][0]["location"]["row"] for tree in trees} == {4}
+    assert all("comments" not in tree for tree in trees)
+    library().close_bundle(opened.handle)
+    with pytest.raises(Misconfigured, match="no bundle is open"):
+        library().asked_of_bundle(opened.handle)
+
+
 def test_a_closed_bundle_is_gone() -> None:
     opened = library().open_bundle(b"{}", packed({"a.rego": b"package a\n"}))
     library().close_bundle(opened.handle)
