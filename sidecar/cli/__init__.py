@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "tenant": "Show, suspend and activate the tenant.",
     "kill": "Stop the tenant, a key, a principal or a connector at once.",
     "switches": "List and clear kill switches.",
+    "migrate": "Make or upgrade the tables of a shared registry.",
     "policy": "Check and test policies.",
     "schemas": "Print or write the JSON Schemas and the configuration reference.",
 }

@@ -190,7 +190,7 @@ async def test_a_database_without_tables_says_what_to_run_and_migrating_makes_th
     await server().ask(f"CREATE DATABASE {name}")
     owner = server().owner.replace("/postgres?", f"/{name}?")
     url = server().url.replace("/postgres?", f"/{name}?")
-    assert "sidecar registry migrate" in await told(opened(url))
+    assert "sidecar migrate" in await told(opened(url))
     done = await asyncio.gather(upgrade(Secret(owner)), upgrade(Secret(owner)))
     assert sorted(done, key=str) == [("0001", "0001"), (None, "0001")]  # two at once: one after the other
     connection = await asyncpg.connect(owner)
