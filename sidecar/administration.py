@@ -17,7 +17,7 @@ from sidecar.operations.operator.tenant import TenantRecord
 from sidecar.operations.registered import Register, Registered
 from sidecar.operations.tenant.connectors import Connectors
 from sidecar.operations.tenant.evidence import Evidence
-from sidecar.operations.tenant.keys import Keys, Use
+from sidecar.operations.tenant.keys import Keys
 from sidecar.operations.tenant.planes import Planes
 from sidecar.operations.tenant.policies import BundlePolicies, Policies
 from sidecar.operations.tenant.principals import Principals
@@ -92,7 +92,7 @@ class Administration:
             sources=Sources(self.registered, register, connectors),
             planes=Planes(self.registered, register),
             principals=principals,
-            keys=Keys(self.registered, register, principals, parts.clock.now, lambda _: Use()),
+            keys=Keys(self.registered, register, principals, parts.clock.now, parts.uses.of),
             evidence=Evidence(parts.reader, parts.evidence.origin, tenant),
             tenant=TenantRecord(self.registered, register),
             switches=KillSwitches(store, changes, tenant, parts.switches.listed, self._is_known),

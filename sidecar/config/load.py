@@ -126,8 +126,7 @@ def entry(section: str, name: str, document: Any, faults: Faults) -> Config | No
         from sidecar.config.explain import explain  # noqa: PLC0415  # as in _config
 
         explain(value, _schema(), faults)
-    for path, is_key in _raw_secrets(value, ()):
-        faults.error("raw_secret", path, SHAPED_LIKE_ONE, key=is_key)
+    _refuse_raw_secrets(value, faults)
     if not fits or len(faults.errors) != before:
         return None
     try:
@@ -186,8 +185,7 @@ def _config(value: Any, faults: Faults) -> Config | None:
 
         explain(value, _schema(), faults)
         _check_rest(value, faults)
-    for path, is_key in _raw_secrets(value, ()):
-        faults.error("raw_secret", path, SHAPED_LIKE_ONE, key=is_key)
+    _refuse_raw_secrets(value, faults)
     if not fits:
         return None
     try:
@@ -195,6 +193,11 @@ def _config(value: Any, faults: Faults) -> Config | None:
     except msgspec.ValidationError:
         faults.error("wrong_value", (), "the file fits the schema and still cannot be read; is a number too large?")
         return None
+
+
+def _refuse_raw_secrets(value: object, faults: Faults) -> None:
+    for path, is_key in _raw_secrets(value, ()):
+        faults.error("raw_secret", path, SHAPED_LIKE_ONE, key=is_key)
 
 
 def _check_rest(value: Any, faults: Faults) -> None:

@@ -92,7 +92,9 @@ class AdminDoor:
         try:
             check_site(request.headers, at)
             call = unproven(request, at, self._new_id(), self._parts.catalogue)
-            principal = admit(call, self._parts.catalogue, self._parts.clock.now())
+            now = self._parts.clock.now()
+            principal = admit(call, self._parts.catalogue, now)
+            self._parts.uses.note(principal.key, now)
             return await self._govern(request, principal)
         except Misconfigured as error:
             return _misconfigured(error)

@@ -187,6 +187,7 @@ async def turn_away(parts: Parts, call: Call, error: SidecarError, admitted: Pri
 async def _admit(parts: Parts, trail: Trail) -> Principal:
     principal = identify(trail.call, parts.catalogue, parts.clock.now())
     trail.principal = principal
+    parts.uses.note(principal.key, parts.clock.now())
     isolate(principal, parts.catalogue)
     parts.switches.admit(principal, parts.clock.monotonic())
     _check_in_flight(parts)

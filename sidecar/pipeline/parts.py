@@ -9,6 +9,7 @@ from sidecar.pipeline.decisions import DecisionCache
 from sidecar.pipeline.flood import Flood
 from sidecar.pipeline.switches import Switches
 from sidecar.pipeline.traffic import Traffic
+from sidecar.pipeline.uses import Uses
 from sidecar.ports import (
     Caller,
     Clock,
@@ -42,4 +43,5 @@ class Parts:
     decisions: DecisionCache = field(default_factory=DecisionCache)
     flood: Flood = field(default_factory=Flood)
     traffic: dict[str, Traffic] = field(default_factory=dict)
+    uses: Uses = field(default_factory=Uses)
     in_flight: int = 0

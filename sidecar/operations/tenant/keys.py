@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sidecar.errors import Refused
 from sidecar.model.admin import KeyView, MadeKey, Removed
@@ -23,15 +23,8 @@ _ID_BYTES: Final = 5
 _MICROSECONDS: Final = 1_000_000
 
 
-class Use(NamedTuple):
-    """How often a key was used since the process started, and when last (microseconds since the epoch)."""
-
-    times: int = 0
-    last: int | None = None
-
-
 class Keys:
-    """``now`` gives microseconds since the epoch; ``used`` what is known of a key's use."""
+    """``now`` gives microseconds since the epoch; ``used`` how often a key was used, and when last."""
 
     def __init__(
         self,
@@ -39,7 +32,7 @@ class Keys:
         register: Register,
         principals: Principals,
         now: Callable[[], int],
-        used: Callable[[str], Use],
+        used: Callable[[str], tuple[int, int | None]],
     ) -> None:
         self._registered = registered
         self._register = register
@@ -133,14 +126,14 @@ class Keys:
         return self._view(row.id, row.document["principal"], row.document["expires"], row)
 
     def _view(self, id: str, principal: str, expires: int | None, row: Row | None) -> KeyView:
-        use = self._used(id)
+        times, last = self._used(id)
         return KeyView(
             id=id,
             principal=principal,
             expires=expires,
             expired=expires is not None and expires <= self._now(),
-            used=use.times,
-            last_used=use.last,
+            used=times,
+            last_used=last,
             declared=row is None,
             version=row.version if row else None,
             by=row.by if row else None,

@@ -108,3 +108,13 @@ async def test_inv_6_keys_of_operators_are_for_operators() -> None:
 async def test_a_key_is_of_a_principal_that_is_there() -> None:
     desk = Desk()
     assert await refused(desk.verbs.keys.make("nobody-here", None, desk.person("ada"))) == "unknown_principal"
+
+
+async def test_a_key_says_how_often_and_when_it_was_used() -> None:
+    desk = Desk()
+    made = await desk.verbs.keys.make("bob", None, desk.person("ada"))
+    assert (desk.verbs.keys.shown(made.id).used, desk.verbs.keys.shown(made.id).last_used) == (0, None)
+    await called(desk, made.key)
+    await called(desk, made.key)
+    shown = desk.verbs.keys.shown(made.id)
+    assert (shown.used, shown.last_used) == (2, desk.stage.clock.now())
