@@ -33,7 +33,7 @@ class DecisionCache:
     __slots__ = ("_bytes", "_engine", "_entries", "_key", "_known", "_most", "_reason", "hits", "misses", "passed")
 
     def __init__(self, engine: Analysed | None = None, entries: int = 0) -> None:
-        self._engine: Analysed = engine or _Unknown()
+        self._engine: Analysed = _Unknown() if engine is None else engine
         self._most = entries
         self._known: Reads | None = None
         self._key: Key | None = None
