@@ -28,6 +28,7 @@ from sidecar.listeners.admin_server import AdminServer, code_of
 from sidecar.listeners.routes import ADMIN_GUARDS, Route, Routes
 from sidecar.model.call import Call, Outcome, Problem
 from sidecar.model.principal import Principal
+from sidecar.model.registry import KEY, PRINCIPAL
 from sidecar.operations.registered import ANY_VERSION
 from sidecar.pipeline.handle import turn_away
 from sidecar.pipeline.parts import Parts
@@ -95,6 +96,7 @@ class AdminDoor:
             now = self._parts.clock.now()
             principal = admit(call, self._parts.catalogue, now)
             self._parts.uses.note(principal.key, now)
+            self._check_switches(principal)
             return await self._govern(request, principal)
         except Misconfigured as error:
             return _misconfigured(error)
@@ -120,6 +122,12 @@ class AdminDoor:
         body = await _body(request, endpoint)
         told = await endpoint.answer(Asked(principal, found.values, query, body, version))
         return await _response(told)
+
+    def _check_switches(self, principal: Principal) -> None:
+        """A stolen key that was stopped opens nothing. A stopped tenant is still administered: somebody clears it."""
+        for switch in self._parts.switches.listed():
+            if (switch.target, switch.id) in ((KEY, principal.key), (PRINCIPAL, principal.id)):
+                raise Refused("killed", f"Stopped by a kill switch: {switch.reason or 'no reason was given'}.")
 
     async def _take(self, principal: Principal) -> None:
         rate = self._parts.catalogue.limits.principal

@@ -11,13 +11,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from sidecar.config.faults import Fault
 from sidecar.config.sections import Config
 from sidecar.errors import Reason, Refused
-from sidecar.model.registry import Row
+from sidecar.model.registry import TENANT, Row
 from sidecar.operations.changes import Changed, Changes
 from sidecar.rules.catalogue import IN_FORCE
-from sidecar.rules.registered import KINDS_HELD, MAPS, At, Combined, combine
+from sidecar.rules.registered import KINDS_HELD, MAPS, UNREADABLE_TENANT, At, Combined, combine, is_readable
 
 View = TypeVar("View")
 ANY_VERSION = -1  # a verb that changes a status acts on the row as it is now
@@ -44,6 +46,10 @@ class Registered:
         known = self.rows.get((row.kind, row.id))
         if row.kind not in KINDS_HELD or (known is not None and known.sequence >= row.sequence):
             return
+        if not row.deleted and not is_readable(row.kind, row.document):
+            # Nobody is served by what cannot be read: a tenant's record might have said "suspended".
+            stand_in = UNREADABLE_TENANT if row.kind == TENANT else {}
+            row = replace(row, document=stand_in, deleted=row.kind != TENANT)
         self.rows[row.kind, row.id] = row
         self._stale = True
 

@@ -19,8 +19,10 @@ aside with its faults, and everything else is served.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
+import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from sidecar.config import cross
@@ -29,7 +31,7 @@ from sidecar.config.document import JsonPath
 from sidecar.config.faults import Fault, Faults
 from sidecar.config.kinds import KINDS, NOT_BUILT
 from sidecar.config.load import entry
-from sidecar.config.sections import Config, ConnectorSection, Key, PrincipalSection
+from sidecar.config.sections import Config, ConnectorSection, Key, PrincipalSection, Sha256
 from sidecar.model.registry import CONNECTOR, KEY, PLANE, PRINCIPAL, ROLE, SOURCE, TENANT
 from sidecar.rules.catalogue import Standing
 from sidecar.rules.lifecycle import COMPLETED, IN_SERVICE
@@ -49,6 +51,52 @@ class Combined(NamedTuple):
     config: Config
     standing: Standing
     faults: dict[At, tuple[Fault, ...]]
+
+
+class _Placed(Struct, frozen=True, forbid_unknown_fields=True):
+    section: dict[str, Any]
+    status: str
+
+
+class _Person(Struct, frozen=True, forbid_unknown_fields=True):
+    section: dict[str, Any]
+
+
+class _Granted(Struct, frozen=True, forbid_unknown_fields=True):
+    principal: str
+    role: str
+
+
+class _Proof(Struct, frozen=True, forbid_unknown_fields=True):
+    principal: str
+    sha256: Sha256
+    expires: int | None
+
+
+class _Record(Struct, frozen=True, forbid_unknown_fields=True):
+    status: Literal["active", "suspended"]
+    reason: str
+
+
+_FORMS: Final[dict[str, type[Struct]]] = {
+    CONNECTOR: _Placed,
+    SOURCE: _Placed,
+    PLANE: _Placed,
+    PRINCIPAL: _Person,
+    ROLE: _Granted,
+    KEY: _Proof,
+    TENANT: _Record,
+}
+UNREADABLE_TENANT: Final = {"status": SUSPENDED, "reason": "The tenant's record in the registry cannot be read."}
+
+
+def is_readable(kind: str, document: object) -> bool:
+    """Whether a row has the form this version writes. What has not was written by something else: not believed."""
+    try:
+        msgspec.convert(document, _FORMS[kind])
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def combine(declared: Config, documents: Documents) -> Combined:

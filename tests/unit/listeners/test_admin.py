@@ -284,6 +284,30 @@ async def test_a_suspended_tenant_is_denied_everywhere_but_by_who_can_end_it(
         assert (await answer.json())["reason"] == ""
 
 
+@pytest.mark.parametrize("switch", [("principal", "ada"), ("key", "key_ada")])
+async def test_p12_a_stopped_persons_key_opens_nothing(
+    anyone: aiohttp.ClientSession, desk: Desk, switch: tuple[str, str]
+) -> None:
+    body = {"reason": "stolen"}
+    async with anyone.put(f"/v1/switches/{switch[0]}/{switch[1]}", json=body, headers=as_("oscar")) as answer:
+        assert answer.status == 200
+    async with anyone.get("/v1/connectors", headers=as_("ada")) as answer:
+        assert await problem(answer) == (403, "killed")
+    async with anyone.delete(f"/v1/switches/{switch[0]}/{switch[1]}", headers=as_("ada")) as answer:
+        assert await problem(answer) == (403, "killed"), "nobody stopped clears their own switch"
+    async with anyone.delete(f"/v1/switches/{switch[0]}/{switch[1]}", headers=as_("oscar")) as answer:
+        assert answer.status == 200
+    async with anyone.get("/v1/connectors", headers=as_("ada")) as answer:
+        assert answer.status == 200
+
+
+async def test_a_stopped_tenant_is_still_administered(anyone: aiohttp.ClientSession) -> None:
+    async with anyone.put("/v1/switches/tenant/acme", json={"reason": "leak"}, headers=as_("ada")) as answer:
+        assert answer.status == 200
+    async with anyone.delete("/v1/switches/tenant/acme", headers=as_("ada")) as answer:
+        assert answer.status == 200
+
+
 async def test_a_failure_of_our_own_tells_nothing(owner: aiohttp.ClientSession, desk: Desk) -> None:
     desk.verbs.connectors._statistics = lambda _: 1 / 0  # type: ignore[assignment, return-value]  # a fault inside
     async with owner.get("/v1/connectors") as answer:

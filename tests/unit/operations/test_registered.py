@@ -108,3 +108,35 @@ async def test_what_another_sidecar_wrote_first_is_a_conflict_of_the_store() -> 
 )
 def test_a_page(limit: int, after: str | None, shown: list[str], following: str | None) -> None:
     assert page(["c", "a", "d", "b"], str, limit, after) == (shown, following)
+
+
+@pytest.mark.parametrize(
+    ("kind", "document"),
+    [
+        ("connector", {}),
+        ("connector", {"section": "x", "status": "ready"}),
+        ("connector", {"section": {}, "status": "ready", "more": 1}),
+        ("key", {"principal": "bob", "sha256": "x", "expires": None}),
+        ("role", {"principal": "bob"}),
+        ("principal", {"section": None}),
+    ],
+)
+async def test_a_row_that_this_version_did_not_write_is_not_believed(kind: str, document: dict[str, Any]) -> None:
+    desk = Desk()
+    before = desk.stage.parts.catalogue
+    desk.registered.noticed(row("x", kind=kind, document=document))
+    await desk.registered.refresh()
+    assert desk.stage.parts.catalogue.keys == before.keys
+    assert set(desk.stage.parts.catalogue.connectors) == set(before.connectors)
+    for verb in (desk.verbs.connectors, desk.verbs.principals, desk.verbs.keys):
+        assert "x" not in [view.id for view in verb.listed()]
+
+
+async def test_a_tenants_record_that_cannot_be_read_suspends_it() -> None:
+    desk = Desk()
+    await desk.store.put("tenant", "acme", {"status": "whatever"}, expected=None, by="elsewhere")
+    await desk.administration.follow()
+    await desk.registered.refresh()
+    assert desk.stage.parts.catalogue.standing.suspended
+    assert desk.verbs.tenant.shown().status == "suspended"
+    assert (await desk.verbs.tenant.activate("read again", "oscar")).status == "active"
