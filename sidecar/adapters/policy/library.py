@@ -90,7 +90,7 @@ class OpenedBundle(Struct, frozen=True):
 class AskedRules(Struct, frozen=True):
     """The rules of an open bundle that a sidecar asks for, as syntax trees."""
 
-    modules: list[dict[str, Any]] | None = None
+    modules: list[msgspec.Raw] | None = None
     faults: tuple[Fault, ...] = ()
 
 
@@ -193,13 +193,14 @@ class Library:
     def asked_of_bundle(self, handle: int) -> list[dict[str, Any]]:
         """Syntax trees of those rules of an open bundle that a sidecar asks for, as ``opa parse`` gives them.
 
+        A module comes in parts of a few rules; where there are more than 128 KiB of such modules, none come.
         Raises like ``open_bundle``.
         """
         self._check()
         asked = msgspec.json.decode(self._text(self._bundle_asked(handle)), type=AskedRules)
         if asked.faults:
             raise _faulty("the bundle is refused", asked.faults)
-        return asked.modules or []
+        return [msgspec.json.decode(tree) for tree in asked.modules or ()]
 
     def load_bundle(self, handle: int) -> LoadedBundle:
         """Compile an opened bundle, check it against the input's schema, run its tests; the handle is used up.

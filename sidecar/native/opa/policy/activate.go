@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,11 @@ import (
 	"github.com/open-policy-agent/opa/v1/tester"
 )
 
-const testSuffix = "_test" + ".rego"
+const (
+	testSuffix    = "_test.rego"
+	maxAskedBytes = 128 << 10
+	askedAtOnce   = 50 // rules
+)
 
 // Tested counts the tests that a bundle brought and that passed.
 type Tested struct {
@@ -91,16 +96,21 @@ func (o *Opened) modules() (rules, tests map[string]*ast.Module, faults []Fault)
 }
 
 // Asked gives the syntax trees of the rules that a sidecar asks for, with their places, as `opa parse` does: what they
-// answer is checked where the form of an answer is known.
+// answer is checked where the form of an answer is known. They come in parts, because Python reads each at one go and
+// nothing else goes on meanwhile; where there are too many, none come, and only what they answer is checked.
 func (o *Opened) Asked() (trees []*ast.Module) {
+	size := 0
 	for _, file := range o.bundled.Modules {
 		if file.Parsed == nil || strings.HasSuffix(file.Path, testSuffix) {
 			continue
 		}
 		if name := file.Parsed.Package.Path.String(); name == "data.sidecar.custom" || name == "data.sidecar.authz" {
-			tree := *file.Parsed
-			tree.Comments = nil
-			trees = append(trees, &tree)
+			if size += len(file.Raw); size > maxAskedBytes {
+				return nil
+			}
+			for rules := range slices.Chunk(file.Parsed.Rules, askedAtOnce) {
+				trees = append(trees, &ast.Module{Package: file.Parsed.Package, Rules: rules})
+			}
 		}
 	}
 	return trees

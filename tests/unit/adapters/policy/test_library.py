@@ -254,6 +254,19 @@ def test_the_rules_that_are_asked_for_come_as_trees_with_their_places() -> None:
         library().asked_of_bundle(opened.handle)
 
 
+def test_many_rules_come_in_parts_and_too_many_not_at_all() -> None:
+    def asked(count: int) -> list[int]:
+        rules = "".join(f"x{number} := {number}\n" for number in range(count))
+        opened = library().open_bundle(b"{}", packed({"a.rego": f"package sidecar.custom\n{rules}".encode()}))
+        try:
+            return [len(tree["rules"]) for tree in library().asked_of_bundle(opened.handle)]
+        finally:
+            library().close_bundle(opened.handle)
+
+    assert asked(120) == [50, 50, 20]
+    assert asked(20_000) == []
+
+
 def test_a_closed_bundle_is_gone() -> None:
     opened = library().open_bundle(b"{}", packed({"a.rego": b"package a\n"}))
     library().close_bundle(opened.handle)
