@@ -332,7 +332,12 @@ async def test_a_bad_file_leaves_the_last_good_one(process: Process, home: Home,
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("tenant", "globex"), ("doors.access", "127.0.0.1:1"), ("evidence.segment_bytes", 1 << 20)],
+    [
+        ("tenant", "globex"),
+        ("doors.access", "127.0.0.1:1"),
+        ("evidence.segment_bytes", 1 << 20),
+        ("registry.sqlite", "other.db"),
+    ],
 )
 async def test_what_a_running_process_cannot_change_is_refused(
     process: Process, home: Home, path: str, value: object

@@ -20,12 +20,15 @@ from sidecar.adapters.policy.activation import Activations
 from sidecar.adapters.policy.directory import WatchedDirectory
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.server import ServerEngine
+from sidecar.adapters.registry.postgres import PostgresStore
+from sidecar.adapters.registry.sqlite import SqliteStore
 from sidecar.config.load import Loaded, read
 from sidecar.config.remotes import AwsSection, VaultLogin, VaultSection
 from sidecar.errors import Misconfigured
 from sidecar.rules.catalogue import Standing, compile_catalogue
 from sidecar.wiring import (
     POLICIES,
+    REGISTRIES,
     SOURCES,
     Around,
     Built,
@@ -80,6 +83,24 @@ def test_a_table_keeps_its_order() -> None:
 def test_a_name_that_stands_twice_refuses_to_start() -> None:
     with pytest.raises(Misconfigured, match="'env'"):
         table([("env", 1), ("other", 2), ("env", 1)])
+
+
+def test_every_place_of_a_registry_has_its_store(tmp_path: Path) -> None:
+    shared = changed("registry", {"postgres": "env://URL"}, changed("store.allow_environment", True, BASE))
+    at = loaded(tmp_path, shared)
+    made = {name: make(at, credential_sources(at, remote()), HeldClock()) for name, make in REGISTRIES.items()}
+    assert isinstance(made["sqlite"], SqliteStore)
+    assert isinstance(made["postgres"], PostgresStore)
+    assert set(made) == {"sqlite", "postgres"}
+    assert not (tmp_path / "registry.db").exists()  # made at the first question
+
+
+async def test_nothing_is_allowed_before_the_kill_switches_are_known(built: Built) -> None:
+    assert isinstance(built.registry, SqliteStore)
+    assert built.parts.switches.is_stale(built.parts.clock.monotonic())
+    built.parts.switches.known(built.parts.clock.monotonic())
+    assert not built.parts.switches.is_stale(built.parts.clock.monotonic() + 59)
+    assert built.parts.switches.is_stale(built.parts.clock.monotonic() + 61)
 
 
 VAULT = VaultSection(address="http://127.0.0.1:8200", login=VaultLogin(method="token", file="token"))

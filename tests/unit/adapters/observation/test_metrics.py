@@ -31,6 +31,7 @@ def everything(metrics: MetricsObserver) -> None:
     metrics.observe("credential", {"outcome": "resolved"})
     metrics.observe("breaker", {"connector": "crm", "state": "half_open"})
     metrics.observe("connections", {"door": "access", "open": 7})
+    metrics.observe("registry_state", {"age": 0.25, "switches": 2})
     metrics.observe("decisions", {"hits": 5, "misses": 2, "passed": 0, "entries": 2, "bytes": 900})
     metrics.observe("loop", {"lag_seconds": 0.25})
     metrics.observe("failure", {"error": "KeyError"})
@@ -50,6 +51,16 @@ def test_a_call_is_counted_and_timed_in_seconds() -> None:
     assert value(metrics, "sidecar_upstream_duration_seconds_bucket", connector="crm", le="0.005") == 0
     assert value(metrics, "sidecar_upstream_duration_seconds_bucket", connector="crm", le="0.01") == 1
     assert value(metrics, "sidecar_evidence_wait_seconds_sum") == pytest.approx(0.0009)
+
+
+def test_a_registry_that_was_never_read_has_no_age() -> None:
+    metrics = MetricsObserver(HeldClock())
+    metrics.observe("registry_state", {"age": None, "switches": 0})
+    assert value(metrics, "sidecar_registry_age_seconds") is None
+    assert value(metrics, "sidecar_kill_switches") == 0
+    metrics.observe("registry_state", {"age": 0.25, "switches": 2})
+    assert value(metrics, "sidecar_registry_age_seconds") == 0.25
+    assert value(metrics, "sidecar_kill_switches") == 2
 
 
 def test_a_refused_call_without_laps_is_counted() -> None:
