@@ -193,7 +193,7 @@ class Library:
     def asked_of_bundle(self, handle: int) -> list[dict[str, Any]]:
         """Syntax trees of those rules of an open bundle that a sidecar asks for, as ``opa parse`` gives them.
 
-        A module comes in parts of a few rules; where there are more than 128 KiB of such modules, none come.
+        A module comes in parts of a few rules; where there are more than 64 KiB of such modules, none come.
         Raises like ``open_bundle``.
         """
         self._check()

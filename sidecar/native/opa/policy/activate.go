@@ -16,7 +16,7 @@ import (
 
 const (
 	testSuffix    = "_test.rego"
-	maxAskedBytes = 128 << 10
+	maxAskedBytes = 64 << 10
 	askedAtOnce   = 50 // rules
 )
 
