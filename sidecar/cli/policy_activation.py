@@ -80,7 +80,10 @@ def history(limit: int, config: str, output: str) -> None:
       sidecar policy history
       sidecar policy history -n 100 -o json
     """
-    entries = read_history(policy_state(read(Path(config), os.environ, {})))[: -limit - 1 : -1]
+    loaded = read(Path(config), os.environ, {})
+    entries = read_history(policy_state(loaded))[: -limit - 1 : -1]
+    if loaded.config.policy.bundle is None:
+        click.echo("sidecar: no bundles decide here (policy.bundle); only they have a history", err=True)
     if output != "table":
         data([asdict(entry) for entry in entries], output)
         return

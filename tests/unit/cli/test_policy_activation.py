@@ -129,6 +129,12 @@ async def test_history_needs_no_sidecar_and_shows_the_newest_first(config: Path,
     history.close()
 
 
+async def test_where_no_bundles_decide_it_says_so(config: Path, ask: Ask) -> None:
+    written(config.parent, changed("policy", {}))
+    said = await ask("history", "-o", "json")
+    assert (said.exit_code, json.loads(said.stdout), "policy.bundle" in said.stderr) == (0, [], True)
+
+
 async def test_a_damaged_history_is_said_with_its_line(config: Path, ask: Ask) -> None:
     (config.parent / "state").mkdir()
     (config.parent / "state" / "history.jsonl").write_text("{}\n")
