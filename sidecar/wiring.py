@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from sidecar import __version__
 from sidecar.adapters.callers.http import HttpCaller, HttpSettings
+from sidecar.adapters.callers.oauth import SCHEME as OAUTH
+from sidecar.adapters.callers.oauth import OAuthSource
 from sidecar.adapters.clock import SystemClock
 from sidecar.adapters.counting import LocalCounter
 from sidecar.adapters.credentials.environment import EnvironmentSource
@@ -41,8 +43,9 @@ from sidecar.pipeline.decisions import DecisionCache
 from sidecar.pipeline.parts import Parts
 from sidecar.pipeline.switches import Switches
 from sidecar.ports import Analysed, Clock, CredentialSource, EvidenceLog, Observer, PolicyEngine, RegistryStore
-from sidecar.rules.addresses import own_addresses, static_addresses
+from sidecar.rules.addresses import check_addresses, own_addresses, static_addresses
 from sidecar.rules.catalogue import IN_FORCE, Catalogue, Standing, compile_catalogue
+from sidecar.rules.oauth import ClientGrant
 from sidecar.rules.references import parse
 from sidecar.wire.client import Timeouts
 
@@ -217,6 +220,7 @@ class Built(NamedTuple):
     metrics: MetricsObserver
     registry: Registry
     remote: RemoteSources
+    oauth: OAuthSource
     lasting: Mapping[str, CredentialSource]  # what policy and registry ask, to the end
 
 
@@ -229,6 +233,14 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
     resolver = SystemResolver(clock, static_addresses(config.destinations))
     catalogue = compile_catalogue(config)
     remote = RemoteSources(clock, observer)
+    held: list[Parts] = []
+
+    async def locate(host: str, port: int) -> tuple[str, ...]:
+        """A token endpoint's addresses, checked as step 6 of the path checks a connector's."""
+        [now] = held
+        return check_addresses(host, port, await resolver.resolve(host), now.catalogue.grants, now.own_ports)
+
+    oauth = OAuthSource(locate, clock)
     sources = credential_sources(loaded, remote)
     evidence = SegmentLog.open(
         loaded.resolve(config.evidence.directory),
@@ -243,7 +255,7 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
         catalogue=catalogue,
         engine=engine,
         decisions=DecisionCache(engine, config.policy.cache_entries),
-        credentials=sources,
+        credentials=with_tokens(oauth, loaded, sources),
         caller=caller,
         resolver=resolver,
         evidence=evidence,
@@ -254,9 +266,10 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
         clock=clock,
         own_ports=own_addresses([split(config.doors.access), split(config.doors.metrics), *server_addresses(config)]),
     )
+    held.append(parts)
     registry = REGISTRIES["sqlite" if config.registry.postgres is None else "postgres"](loaded, sources, clock)
     lasting = {scheme: sources[scheme] for scheme in _fixed_schemes(config) & sources.keys()}
-    return Built(parts, engine, policy, evidence, caller, resolver, metrics, registry, remote, lasting)
+    return Built(parts, engine, policy, evidence, caller, resolver, metrics, registry, remote, oauth, lasting)
 
 
 def swap(built: Built, loaded: Loaded, catalogue: Catalogue) -> None:
@@ -266,7 +279,7 @@ def swap(built: Built, loaded: Loaded, catalogue: Catalogue) -> None:
     sources = credential_sources(loaded, built.remote)
     built.caller.swap(http_settings(loaded, catalogue.standing))
     built.resolver.fix(addresses)
-    built.parts.credentials = sources
+    built.parts.credentials = with_tokens(built.oauth, loaded, sources)
     built.parts.catalogue = catalogue
     built.parts.decisions.resize(loaded.config.policy.cache_entries)
     built.policy.configure(loaded)
@@ -290,6 +303,35 @@ def credential_sources(loaded: Loaded, remote: RemoteSources) -> dict[str, Crede
     absent = {name for name, section in (("vault", config.vault), ("aws", config.aws)) if section is None}
     there = (schemes | _fixed_schemes(config)) & SOURCES.keys() - absent
     return {scheme: SOURCES[scheme](config, loaded.directory, remote) for scheme in there}
+
+
+def with_tokens(
+    oauth: OAuthSource, loaded: Loaded, sources: dict[str, CredentialSource]
+) -> dict[str, CredentialSource]:
+    """The sources, and the one of access tokens where a credential is an OAuth client's."""
+    grants = oauth_grants(loaded)
+    oauth.configure(grants, sources)
+    return {**sources, OAUTH: oauth} if grants else sources
+
+
+def oauth_grants(loaded: Loaded) -> dict[str, ClientGrant]:
+    """How each credential that is an OAuth client's gets its tokens."""
+    grants = {}
+    for name, section in loaded.config.credentials.items():
+        if section.oauth is not None:
+            base = parse_base_url(section.oauth.token_url)
+            grants[name] = ClientGrant(
+                reference=parse(section.reference),
+                host=base.host,
+                port=base.port,
+                path=base.path_prefix or "/",
+                ca_file=str(loaded.resolve(section.oauth.ca_file)) if section.oauth.ca_file else None,
+                client_id=section.oauth.client_id,
+                scopes=section.oauth.scopes,
+                audience=section.oauth.audience,
+                in_body=section.oauth.authentication == "body",
+            )
+    return grants
 
 
 def _fixed_schemes(config: Config) -> set[str]:

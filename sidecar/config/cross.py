@@ -16,6 +16,7 @@ from sidecar.config.document import JsonPath
 from sidecar.config.faults import Faults, among, nearest
 from sidecar.config.guessable import is_guessable
 from sidecar.config.kinds import KINDS, capabilities, needed
+from sidecar.config.oauth import check_oauth, token_endpoints
 from sidecar.config.operations import check_operation, effect
 from sidecar.config.policy_source import check_policy
 from sidecar.config.registry_source import check_registry
@@ -48,6 +49,7 @@ def check(config: Config, faults: Faults) -> None:
     _planes(config, faults)
     _destinations(config, bases, faults)
     _doors(config, faults)
+    check_oauth(config, faults)
     check_registry(config, faults)
     check_remotes(config, faults)
     check_policy(config, faults)
@@ -209,7 +211,7 @@ def _planes(config: Config, faults: Faults) -> None:
 
 
 def _destinations(config: Config, bases: dict[str, BaseUrl], faults: Faults) -> None:
-    dialled = {(base.host, base.port) for base in bases.values()}
+    dialled = {(base.host, base.port) for base in bases.values()} | token_endpoints(config)
     seen: dict[tuple[str, int], str] = {}
     for key, grant in config.destinations.items():
         path: JsonPath = ("destinations", key)

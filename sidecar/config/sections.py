@@ -82,6 +82,25 @@ class PrincipalSection(Section, frozen=True, kw_only=True):
 Style = Literal["bearer", "basic", "header", "query", "body", "certificate"]
 
 
+class OAuthSection(Section, frozen=True, kw_only=True):
+    """The client-credentials grant (RFC 6749 section 4.4): the credential's reference is the client's secret, and
+    what is sent to the connector is the access token that the sidecar gets with it.
+    """
+
+    token_url: Annotated[
+        str,
+        Meta(pattern=r"^https://[^\s?#]+$", title="https://host[:port]/path"),
+        _about("the token endpoint; its address is checked like a connector's"),
+    ]
+    client_id: Annotated[str, Meta(min_length=1, max_length=256), _about("the client's id")]
+    scopes: Annotated[tuple[str, ...], _about("scopes to ask for")] = ()
+    audience: Annotated[str | None, _about("audience to ask for, where the server wants one")] = None
+    authentication: Annotated[
+        Literal["basic", "body"], _about("where the secret goes: a Basic header, or the form's body")
+    ] = "basic"
+    ca_file: Annotated[str | None, _about("PEM file of the authorities to trust instead of the system's")] = None
+
+
 class CredentialSection(Section, frozen=True, kw_only=True):
     """A secret by reference, and the only places it may be used."""
 
@@ -95,6 +114,7 @@ class CredentialSection(Section, frozen=True, kw_only=True):
     hosts: Annotated[tuple[HostPort, ...], Meta(min_length=1), _about("the only host:port pairs it may be sent to")]
     connectors: Annotated[tuple[Name, ...], Meta(min_length=1), _about("the only connectors that may use it")]
     positions: Annotated[tuple[Style, ...], _about("the only places of a request it may enter")] = ("bearer",)
+    oauth: Annotated[OAuthSection | None, _about("get an access token with the secret, and send that instead")] = None
 
 
 class Auth(Section, frozen=True, kw_only=True):

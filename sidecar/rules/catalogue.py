@@ -16,7 +16,7 @@ from sidecar.config.authority import base_url, host_port
 from sidecar.config.kinds import capabilities
 from sidecar.config.operations import effect
 from sidecar.config.sections import Auth, Config, ConnectorSection, LimitsSection, OperationSection, Rate
-from sidecar.model.credential import Binding
+from sidecar.model.credential import Binding, Reference
 from sidecar.model.decision import ConnectorFacts, OperationFacts
 from sidecar.model.principal import Principal
 from sidecar.rules import references
@@ -120,7 +120,7 @@ def compile_catalogue(config: Config, standing: Standing = IN_FORCE) -> Catalogu
     bindings = {
         name: Binding(
             id=name,
-            reference=references.parse(section.reference),
+            reference=references.parse(section.reference) if section.oauth is None else Reference("oauth", name),
             hosts=tuple("{}:{}".format(*host_port(text)) for text in section.hosts),
             connectors=section.connectors,
             positions=section.positions,

@@ -27,6 +27,7 @@ NOT_YET = {"hvac"}  # their adapters come with their own rows
 # Who may turn a secret back into bytes: where it is put on the wire, sealed, compared or looked for.
 REVEALS = {
     "sidecar/adapters/callers/identity.py",
+    "sidecar/adapters/callers/oauth.py",
     "sidecar/adapters/credentials/master_key.py",
     "sidecar/adapters/credentials/sealed_file.py",
     "sidecar/adapters/policy/bundle_sources.py",

@@ -1,0 +1,175 @@
+"""``oauth://id``: access tokens that the sidecar gets for itself with a client's secret, away from the agent.
+
+A token is fetched by one request however many calls want it, over a checked address like any other upstream's, with
+TLS that verifies. It is kept as ciphertext under a key of this process, until shortly before its end. A token that an
+upstream refused is fetched anew; a client's secret that the token endpoint refused is resolved anew, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from sidecar.errors import Misconfigured, Refused, SidecarError, Unavailable, UpstreamFailure
+from sidecar.model.credential import Credential, Reference
+from sidecar.model.secret import Secret
+from sidecar.ports import Clock, CredentialSource, Refreshing
+from sidecar.rules.oauth import ClientGrant, Token, read_token, token_request, unavailable
+from sidecar.rules.sealing import KEY_BYTES, Opener, Sealer
+from sidecar.wire.client import Client, Target, Timeouts
+from sidecar.wire.tls import client_context
+
+KIND: Final = "OAUTH"
+SCHEME: Final = "oauth"
+ANSWER_BYTES: Final = 1 << 16
+TIMEOUTS: Final = Timeouts(connect=3.0, head=5.0, idle=5.0, total=10.0)
+FAILED_SECONDS: Final = 1.0  # a failure is remembered so long: a refused client is no flood of requests
+MARGIN_SECONDS: Final = 30.0  # before its end a token is renewed, so that none ends on its way
+_MARGIN_SHARE: Final = 0.2  # of a short-lived one
+_MICROSECONDS: Final = 1_000_000
+
+Locate = Callable[[str, int], Awaitable[tuple[str, ...]]]
+
+
+class Ask(Protocol):
+    """Sends one POST to a token endpoint."""
+
+    async def __call__(
+        self, grant: ClientGrant, addresses: tuple[str, ...], headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> tuple[int, bytes]:
+        """The answer's status and body. Raises ``UpstreamFailure`` and ``Misconfigured``."""
+
+
+class _Kept(NamedTuple):
+    """``until`` is monotonic seconds, ``expires`` microseconds since the epoch."""
+
+    opener: Opener
+    version: str
+    until: float
+    expires: int
+
+
+class OAuthSource:
+    """A ``CredentialSource`` and ``Refreshing``, for the grants of ``configure``.
+
+    ``locate`` looks a name up and checks its addresses; ``sources`` of ``configure`` resolve the clients' secrets.
+    """
+
+    def __init__(self, locate: Locate, clock: Clock, ask: Ask | None = None) -> None:
+        self._locate = locate
+        self._clock = clock
+        self._ask: Ask = ask or post
+        self._key = secrets.token_bytes(KEY_BYTES)
+        self._grants: Mapping[str, ClientGrant] = {}
+        self._sources: Mapping[str, CredentialSource] = {}
+        self._kept: dict[str, _Kept] = {}
+        self._failed: dict[str, tuple[float, SidecarError]] = {}
+        self._flights: dict[str, asyncio.Task[_Kept]] = {}
+        self._issued = 0
+
+    def configure(self, grants: Mapping[str, ClientGrant], sources: Mapping[str, CredentialSource]) -> None:
+        """Take other grants; a token whose grant did not change stays."""
+        self._kept = {name: kept for name, kept in self._kept.items() if grants.get(name) == self._grants.get(name)}
+        self._failed.clear()
+        self._grants, self._sources = dict(grants), sources
+
+    async def resolve(self, reference: Reference) -> Credential:
+        """The token. Raises ``Unavailable("credential_unavailable")`` with the reason."""
+        kept = self._kept.get(reference.locator)
+        if kept is None or self._clock.monotonic() >= kept.until:
+            kept = await self._fetched(reference)
+        return Credential(Secret(kept.opener.plain()), kept.version, KIND, kept.expires)
+
+    async def refresh(self, reference: Reference, refused: str) -> Credential:
+        """Another token than the ``refused`` one. Raises as ``resolve``."""
+        kept = self._kept.get(reference.locator)
+        if kept is not None and kept.version == refused:
+            del self._kept[reference.locator]
+        return await self.resolve(reference)
+
+    async def _fetched(self, reference: Reference) -> _Kept:
+        """One fetch for all who wait; it goes on without a caller that went away."""
+        name = reference.locator
+        failed = self._failed.get(name)
+        if failed is not None and self._clock.monotonic() < failed[0]:
+            raise Unavailable(failed[1].code, failed[1].detail, failed[1].reasons)
+        flight = self._flights.get(name)
+        if flight is None:
+            grant = self._grants.get(name) if reference.scheme == SCHEME else None
+            if grant is None:
+                raise unavailable("token_unknown", "No grant of this id is configured.")
+            flight = self._flights[name] = asyncio.create_task(self._fetch(name, grant))
+            flight.add_done_callback(lambda done: self._landed(name, done))
+        return await asyncio.shield(flight)
+
+    def _landed(self, name: str, done: asyncio.Task[_Kept]) -> None:
+        self._flights.pop(name, None)
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, SidecarError):
+            self._failed[name] = (self._clock.monotonic() + FAILED_SECONDS, error)
+
+    async def _fetch(self, name: str, grant: ClientGrant) -> _Kept:
+        asked, now = self._clock.monotonic(), self._clock.now()
+        secret, token = await self._token(grant)
+        margin = min(MARGIN_SECONDS, token.seconds * _MARGIN_SHARE)
+        self._issued += 1
+        kept = _Kept(
+            Opener(self._key, Sealer(self._key).seal(token.value, name.encode()), name.encode()),
+            f"{secret.version}-{self._issued}",
+            asked + token.seconds - margin,
+            now + int(token.seconds * _MICROSECONDS),
+        )
+        if self._grants.get(name) == grant:  # not changed meanwhile
+            self._kept[name] = kept
+            self._failed.pop(name, None)
+        return kept
+
+    async def _token(self, grant: ClientGrant) -> tuple[Credential, Token]:
+        source = self._sources.get(grant.reference.scheme)
+        if source is None:
+            raise unavailable("token_unknown", f"No store of {grant.reference.scheme}:// credentials is configured.")
+        secret = await source.resolve(grant.reference)
+        status, body = await self._post(grant, secret)
+        if status in (400, 401):  # the secret may have been rotated meanwhile (RFC 6749 section 5.2)
+            again = await _anew(source, grant.reference, secret.version)
+            if again.version != secret.version:
+                secret = again
+                status, body = await self._post(grant, secret)
+        return secret, read_token(status, body)
+
+    async def _post(self, grant: ClientGrant, secret: Credential) -> tuple[int, bytes]:
+        if secret.expires is not None and secret.expires <= self._clock.now():
+            raise unavailable("credential_expired", "The client's secret has expired; rotate it.")
+        headers, body = token_request(grant, secret.secret.reveal())
+        try:
+            addresses = await self._locate(grant.host, grant.port)
+            return await self._ask(grant, addresses, headers, body)
+        except UpstreamFailure as failure:
+            raise unavailable("token_unreachable", f"The token endpoint gave no answer: {failure.detail}.") from None
+        except Misconfigured as error:
+            raise unavailable("token_unreachable", f"The token endpoint cannot be asked: {error.detail}.") from None
+        except (Refused, Unavailable) as error:
+            raise unavailable("token_forbidden", f"The token endpoint may not be reached: {error.detail}") from None
+
+
+async def _anew(source: CredentialSource, reference: Reference, refused: str) -> Credential:
+    if isinstance(source, Refreshing):
+        return await source.refresh(reference, refused)
+    return await source.resolve(reference)
+
+
+async def post(
+    grant: ClientGrant, addresses: tuple[str, ...], headers: list[tuple[bytes, bytes]], body: bytes
+) -> tuple[int, bytes]:
+    """One request over a connection of its own: tokens are fetched seldom. Raises as ``Ask`` says."""
+    context = await asyncio.to_thread(client_context, Path(grant.ca_file) if grant.ca_file else None)
+    client = Client(connections_per_target=1)
+    try:
+        target = Target("https", grant.host, grant.port, addresses, context)
+        answer = await client.send(target, "POST", grant.path, headers, body, TIMEOUTS)
+        return answer.status, await answer.read(ANSWER_BYTES)
+    finally:
+        await client.close()
