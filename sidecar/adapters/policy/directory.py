@@ -15,9 +15,7 @@ from sidecar.config.load import Loaded
 from sidecar.errors import SidecarError
 from sidecar.ports import Observer
 
-READ_BYTES: Final = (
-    1 << 17
-)  # of JSON that Python reads, in some 5 ms; the engine reads the rest beside the loop
+READ_BYTES: Final = 1 << 17  # of JSON that Python reads, in some 5 ms; the engine reads the rest beside the loop
 
 
 class WatchedDirectory:
