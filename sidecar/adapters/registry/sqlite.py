@@ -60,7 +60,8 @@ class SqliteStore:
         self._tenant = tenant
         self._clock = clock
         self._worker = Worker("registry", seconds)
-        self._connection: sqlite3.Connection | None = None  # the worker's alone
+        self._connection: sqlite3.Connection | None = None  # the worker's alone, like the next one
+        self._opened: tuple[int, int] | None = None  # device and inode, once it was right
 
     async def get(self, kind: str, id: str) -> Row | None:
         """One row; None where there is none, or where it was removed."""
@@ -136,6 +137,7 @@ class SqliteStore:
 
     def _do(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         try:
+            self._check_place()
             connection = self._connection = self._connection or self._open()
             return work(connection)
         except (sqlite3.Error, OSError) as error:
@@ -146,6 +148,22 @@ class SqliteStore:
         finally:
             if self._connection is not None and self._connection.in_transaction:
                 self._undo()
+
+    def _check_place(self) -> None:
+        """Raises ``Misconfigured`` where the file that was opened is not at its path any more.
+
+        Writes to it would be gone with this process, a kill switch too; and to close it could remove the log of what
+        is there now (https://sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use).
+        """
+        if self._opened is None:
+            return
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            status = None
+        if status is None or (status.st_dev, status.st_ino) != self._opened:
+            name = self._path.name
+            raise Misconfigured(f"{name} was removed or replaced while it was in use: put it back, or restart")
 
     def _undo(self) -> None:
         try:
@@ -183,6 +201,7 @@ class SqliteStore:
         except BaseException:
             connection.close()
             raise
+        self._opened = (status.st_dev, status.st_ino)
         return connection
 
 

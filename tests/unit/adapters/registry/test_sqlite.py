@@ -40,6 +40,10 @@ def written(path: Path, content: bytes, mode: int) -> None:
     path.chmod(mode)
 
 
+def moved(path: Path, to: Path) -> None:
+    path.replace(to)
+
+
 def held(path: Path) -> bytes:
     return path.read_bytes()
 
@@ -111,6 +115,20 @@ async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "gone" / "registry.db", "acme", HeldClock())
     assert "No such file" in await unavailable(store)
     await store.close()
+
+
+async def test_a_file_that_was_taken_away_or_replaced_under_us_is_told(store: SqliteStore, path: Path) -> None:
+    """Its writes would be gone with the process, and with them a kill switch."""
+    row = await store.put(ROLE, "x", {}, expected=None, by="ada")
+    away = path.with_name("away.db")
+    moved(path, away)
+    assert "removed or replaced" in await unavailable(store)
+    with pytest.raises(Unavailable):
+        await store.put(ROLE, "y", {}, expected=None, by="ada")
+    written(path, b"", 0o600)
+    assert "removed or replaced" in await unavailable(store)
+    moved(away, path)
+    assert await store.find(ROLE) == [row]
 
 
 async def test_a_form_of_a_newer_version_is_told_and_left_as_it_is(store: SqliteStore, path: Path) -> None:
