@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.policy.directory import WatchedDirectory
+from sidecar.adapters.policy.directory import READ_BYTES, WatchedDirectory
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.config.load import Loaded, read
 from tests.fakes.observer import RecordingObserver
@@ -81,3 +81,18 @@ async def test_a_folder_that_is_not_there_is_told_and_taken_when_it_comes(house:
     (house.folder / "away").rename(house.folder / "policy")
     await house.source.look()
     assert house.engine.revision is not None
+
+
+async def test_large_data_is_read_by_the_engine_and_told_by_line_where_it_is_wrong(house: House) -> None:
+    data = house.folder / "policy" / "sidecar" / "grants" / "data.json"
+    data.parent.mkdir(parents=True)
+    lines = [f'"agent-{number}": ["*"]' for number in range(READ_BYTES // 16)]
+    data.write_text("{\n" + ",\n".join(lines) + "\n}")
+    house.write("package sidecar.custom\n\nobligations := {} if data.sidecar.grants[input.principal.id]\n")
+    await house.source.load()
+    assert house.observer.named("policy_rejected") == []
+    kept = house.engine.revision
+    data.write_text("{\n" + ",\n".join([*lines, lines[3]]) + "\n}")
+    await house.source.look()
+    assert house.engine.revision == kept
+    assert f'sidecar/grants/data.json:{len(lines) + 2}: duplicate key "agent-3"' in str(house.source.problem)
