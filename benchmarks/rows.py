@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 PLAIN: Final = "plain-http"
-GOVERNED, ENVOY, AIOHTTP = "governed", "envoy", "aiohttp"
+GOVERNED, CACHED, ENVOY, AIOHTTP = "governed", "governed, cached", "envoy", "aiohttp"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

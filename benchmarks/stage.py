@@ -82,11 +82,17 @@ class Upstream:
 class Governed:
     """A sidecar in ``folder``: ``start`` runs it, with ``tls`` towards the upstream and an injected credential.
 
-    ``operations`` more are configured beside the one that is called, and granted.
+    ``operations`` more are configured beside the one that is called, and granted. Its calls reach the upstream below
+    ``segment``. Every call is decided by an evaluation, unless ``cached``.
     """
 
-    def __init__(self, folder: Path, upstream: int, *, tls: bool = False, operations: int = 0) -> None:
+    def __init__(
+        self, folder: Path, upstream: int, *, tls: bool = False, operations: int = 0, segment: str = GOVERNED,
+        cached: bool = False,
+    ) -> None:  # fmt: skip
         self._folder = folder
+        self._segment = segment
+        self._cached = cached
         self._ready = folder / "ready"
         self.evidence = folder / "evidence"
         self.config = folder / "sidecar.yaml"
@@ -133,7 +139,7 @@ class Governed:
             "rate": _WIDE,
             "concurrency": 1024,
             "connections": 128,
-            "operations": {"lookup": _operation(), **{name: _operation(name) for name in more}},
+            "operations": {"lookup": _operation(self._segment), **{name: _operation(name) for name in more}},
         }
         document: dict[str, Any] = {
             "tenant": "acme",
@@ -146,7 +152,7 @@ class Governed:
             },
             "limits": {"principal": _WIDE},
             # What calls cost is measured, not deadlines: a machine that stalls for 100 ms must not spoil the run.
-            "policy": {"budget_ms": 2000},
+            "policy": {"budget_ms": 2000, **({} if self._cached else {"cache_entries": 0})},
             "doors": {"access": f"127.0.0.1:{self.port}", "metrics": f"127.0.0.1:{self.metrics}", "admin": None},
         }
         if tls:
@@ -164,7 +170,7 @@ class Governed:
         return document
 
 
-def _operation(name: str = GOVERNED) -> dict[str, Any]:
+def _operation(name: str) -> dict[str, Any]:
     return {
         "method": "POST",
         "path": f"/{name}/{{item}}",
