@@ -80,7 +80,12 @@ def serves(config: Config) -> dict[str, Any]:
     """What a configuration would serve, by id; no secrets, no references."""
     return {
         "tenant": config.tenant,
-        "doors": {"access": config.doors.access, "metrics": config.doors.metrics, "admin": config.doors.admin_socket},
+        "doors": {
+            "access": config.doors.access,
+            "metrics": config.doors.metrics,
+            "admin": config.doors.admin,
+            "admin socket": config.doors.admin_socket,
+        },
         "principals": {name: list(principal.roles) for name, principal in config.principals.items()},
         "connectors": {
             name: {"base_url": connector.base_url, "operations": list(connector.operations)}
@@ -112,7 +117,7 @@ def _as_tables(examined: Examined, config: str) -> None:
 
 def _serves_table(config: Config) -> None:
     rows: list[tuple[str, str, str]] = [("tenant", config.tenant, "")]
-    rows += [("door", name, value) for name, value in serves(config)["doors"].items()]
+    rows += [("door", name, value or "not opened") for name, value in serves(config)["doors"].items()]
     rows += [("principal", name, ", ".join(section.roles)) for name, section in config.principals.items()]
     rows += [
         ("connector", name, f"{section.base_url} ({_number(len(section.operations), 'operation')})")

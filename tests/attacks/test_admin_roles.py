@@ -173,3 +173,13 @@ async def test_inv_6_a_tenant_admin_cannot_become_an_operator(
     async with session.request(method, path, json=body, headers=headers) as answer:
         assert (answer.status, (await answer.json())["code"]) == (403, "forbidden")
     assert desk.store.rows == {} and desk.changes == []
+
+
+@pytest.mark.parametrize("route", [route for route, roles in TABLE.items() if roles == OPERATE])
+async def test_inv_6_what_is_the_operators_is_not_the_tenants(
+    desk: Desk, session: aiohttp.ClientSession, route: str
+) -> None:
+    for name in ("ada", "audrey"):
+        assert await ask(session, route, name) == Cell(403, "forbidden")
+    assert (desk.reloads, desk.changes) == (0, [])
+    assert desk.verbs.tenant.shown().status == "active"

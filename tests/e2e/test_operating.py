@@ -87,7 +87,9 @@ def test_the_probes_answer_on_their_own_door_only(house: House) -> None:
     for path in ("/livez", "/readyz", "/healthz", "/metrics"):
         assert house.probe(path).status == 200
         assert house.request("GET", path).status == 404
-    assert house.probe("/readyz").document["checks"] == {"policy": True, "evidence": True, "accepting": True}
+    assert house.probe("/readyz").document["checks"] == {
+        **{"policy": True, "evidence": True, "registry": True, "accepting": True},
+    }
     assert house.request("POST", "/v1/access", {}, door="metrics").status in {404, 405}
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.config.load import examine, fingerprint, load, read
+from sidecar.config.faults import Faults
+from sidecar.config.load import entry, examine, fingerprint, load, read
 from sidecar.config.sections import Config
 from sidecar.errors import Misconfigured
 from tests.unit.config.builders import GOOD, changed, examined, lines, written
@@ -244,3 +245,20 @@ def test_a_thousand_operations_load_in_a_moment(tmp_path: Path) -> None:
 class _Plain(yaml.CSafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+def test_an_entry_by_itself_is_checked_as_the_file_is() -> None:
+    good = GOOD["connectors"]["crm"]
+    faults = Faults("registry")
+    read_alone = entry("connectors", "crm", good, faults)
+    assert read_alone is not None and faults.errors == []
+    assert read_alone.connectors["crm"].base_url == good["base_url"], "what it refers to is not asked for here"
+    for broken, code in (
+        (good | {"base_url": 1}, "wrong_type"),
+        (good | {"basis": "x"}, "unknown_key"),
+        (good | {"labels": {"key": "ghp_" + "a1B2" * 9}}, "raw_secret"),
+        (None, "wrong_type"),
+    ):
+        faults = Faults("registry")
+        assert entry("connectors", "crm", broken, faults) is None
+        assert [fault.code for fault in faults.errors] == [code]
