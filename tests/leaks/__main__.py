@@ -21,7 +21,7 @@ from rich.table import Table
 from tests.e2e.far import Far
 from tests.e2e.house import House
 from tests.fakes.certificates import Authority
-from tests.leaks.furniture import DOMAIN, MUTUAL, OPEN, STYLES, furnish, host
+from tests.leaks.furniture import DOMAIN, LOGIN, MUTUAL, OPEN, STYLES, furnish, host
 from tests.leaks.hunt import Place, hunt
 from tests.leaks.scanner import Canary, Hit, needles, scan
 from tests.leaks.upstreams import behaviour
@@ -64,7 +64,7 @@ def result(places: Mapping[str, Place], canaries: list[Canary]) -> dict[str, Any
 def run(folder: Path) -> dict[str, Any]:
     """The whole hunt, in an empty folder."""
     authority = Authority(folder)
-    names = [host(name) for name in (*STYLES, OPEN)]
+    names = [host(name) for name in (*STYLES, OPEN, LOGIN)]
     (folder / "house").mkdir()
     mutual = authority.wants_clients(authority.server(host(MUTUAL)))
     with Far(authority.server(*names)) as far, Far(mutual) as closed:
@@ -73,7 +73,7 @@ def run(folder: Path) -> dict[str, Any]:
         far.behave = closed.behave = behaviour(furnished.used)
         places = hunt(house, furnished)
         told = {seen.headers.get("host", "").partition(f".{DOMAIN}")[0] for seen in (*far.seen, *closed.seen)}
-        assert told == {*STYLES, OPEN}, "an upstream was never asked"
+        assert told == {*STYLES, OPEN, LOGIN}, "an upstream was never asked"
         return result(places, furnished.canaries)
 
 

@@ -16,6 +16,8 @@ from tests.leaks.scanner import Canary
 
 DOMAIN: Final = "upstream.internal"
 OPEN: Final = "open"  # a connector without a credential
+LOGIN: Final = "login"  # the token endpoint of `oauth`
+OAUTH: Final = "oauth"
 MUTUAL: Final = "certificate"  # its upstream wants a client certificate
 MARK: Final = "c4n4ry"  # in every textual canary, so that faults know one when they see it
 
@@ -24,7 +26,7 @@ STYLES: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "api-key": ("API_KEY", {"style": "header", "name": "X-Api-Key"}),
     "bearer-token": ("BEARER_TOKEN", {"style": "bearer"}),
     "basic-auth": ("BASIC_AUTH", {"style": "basic"}),
-    "oauth": ("OAUTH", {"style": "header", "name": "X-Client-Secret"}),
+    OAUTH: ("OAUTH", {"style": "bearer"}),
     "database": ("DATABASE", {"style": "query", "name": "password"}),
     "ssh-key": ("SSH_KEY", {"style": "body", "path": "/auth/key"}),
     "custom": ("CUSTOM", {"style": "body", "path": "/auth/custom"}),
@@ -39,7 +41,7 @@ WHAT: Final[dict[str, Any]] = {
 
 
 class Furnished(NamedTuple):
-    """The canaries by connector, and those that no connector uses."""
+    """The canaries by the upstream that is sent them, and those that nobody is."""
 
     used: dict[str, Canary]
     kept: list[Canary]
@@ -57,7 +59,7 @@ def values(authority: Authority) -> dict[str, bytes]:
         "api-key": f'{fresh["api-key"]}/+=&% "k'.encode(),
         "bearer-token": f"{fresh['bearer-token']}-._~+/==".encode(),
         "basic-auth": f"someone:{fresh['basic-auth']}/+&= %".encode(),
-        "oauth": f"{fresh['oauth']}<&>+/".encode(),
+        OAUTH: f"{fresh[OAUTH]}<&>+/".encode(),
         "database": f"{fresh['database']}&=?/#+ %".encode(),
         "ssh-key": ssh,
         "custom": f'{fresh["custom"]}\\"/ü\t<>'.encode(),
@@ -71,9 +73,14 @@ def furnish(house: House, port: int, mutual_port: int, authority: Authority) -> 
     house.config |= {
         "connectors": {name: _connector(name, port, mutual_port, authority.file) for name in (*STYLES, OPEN)},
         "credentials": {name: _credential(name, port, mutual_port) for name in STYLES},
-        "destinations": {name: _destination(name, port, mutual_port) for name in (*STYLES, OPEN)},
+        "destinations": {name: _destination(name, port, mutual_port) for name in (*STYLES, OPEN, LOGIN)},
         "sources": {"open": {"connector": OPEN}},
         "planes": {"open": {"source": "open", "actions": {"query": ["do"]}}},
+    }
+    house.config["credentials"][OAUTH]["oauth"] = {
+        "token_url": f"https://{host(LOGIN)}:{port}/token",
+        "client_id": "sidecar",
+        "ca_file": str(authority.file),
     }
     house.write_config()
     grants: list[Any] = [f"{name}/*" for name in (*STYLES, OPEN)]
@@ -89,7 +96,9 @@ def furnish(house: House, port: int, mutual_port: int, authority: Authority) -> 
         Canary("MASTER_KEY", master_key.load(house.folder / "credentials" / "master.key")[0].secret.reveal()),
         Canary("AGENT_KEY", house.keys[AGENT].key.encode()),
     ]
-    return Furnished({name: Canary(kind, made[name]) for name, (kind, _) in STYLES.items()}, kept)
+    used = {name: Canary(kind, made[name]) for name, (kind, _) in STYLES.items()}
+    token = Canary("ACCESS_TOKEN", f"{MARK}-{secrets.token_hex(24)}.-_~+/".encode())
+    return Furnished(used | {LOGIN: used[OAUTH], OAUTH: token}, kept)
 
 
 def _done(house: House, *arguments: str, given: str = "") -> None:

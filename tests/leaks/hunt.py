@@ -95,9 +95,10 @@ def _calls(house: House) -> list[Answer]:
         answers.append(house.operation("none", {"what": "echo"}, connector=name))
         answers.append(house.operation("do", {"what": 1}, connector=name))
         answers.append(house.operation("do", {"what": "echo"}, connector=name, key="colleague"))
-    (house.folder / "credentials" / "oauth.sealed").rename(house.folder / "away")
-    answers.append(house.operation("do", {"what": "echo", "note": BEACON}, connector="oauth"))
-    (house.folder / "away").rename(house.folder / "credentials" / "oauth.sealed")
+    sealed, away = house.folder / "credentials" / "database.sealed", house.folder / "away"
+    sealed.rename(away)
+    answers.append(house.operation("do", {"what": "echo", "note": BEACON}, connector="database"))
+    away.rename(sealed)
     return answers
 
 
@@ -161,7 +162,8 @@ def _checks(house: House, furnished: Furnished) -> bytes:
     """A canary in every place of a configuration where somebody might write one, and as an argument."""
     out = []
     good = json.dumps(house.config)
-    for name, canary in furnished.used.items():
+    for name in STYLES:
+        canary = furnished.used[name]
         text = canary.value.decode()
         bad = json.loads(good)
         connector = bad["connectors"][name]

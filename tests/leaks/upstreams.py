@@ -16,7 +16,7 @@ import zstandard
 
 from tests.e2e.far import Behaviour, Seen
 from tests.fakes.upstream import Conversation
-from tests.leaks.furniture import DOMAIN, MUTUAL
+from tests.leaks.furniture import DOMAIN, LOGIN, MUTUAL, OAUTH
 from tests.leaks.scanner import Canary, forms
 
 Pack = Callable[[bytes], bytes]
@@ -38,12 +38,18 @@ def behaviour(used: Mapping[str, Canary]) -> Behaviour:
         caller = seen.headers.get("host", "").partition(f".{DOMAIN}")[0]
         canary = used.get(caller) if caller != MUTUAL else None  # a handshake proves the key and does not show it
         known = b"\n".join(forms(canary.value).values()) if canary else seen.body
-        await conversation.send(_answer(what, seen, known))
+        await conversation.send(_token(used[OAUTH], known) if caller == LOGIN else _answer(what, seen, known))
         if what == "reset":
             conversation.reset()
         return what not in ("broken", "cut", "reset", "events-cut")
 
     return behave
+
+
+def _token(token: Canary, known: bytes) -> bytes:
+    """A token endpoint that talks too much."""
+    document = {"access_token": token.value.decode(), "token_type": "bearer", "expires_in": 600}
+    return _message(json.dumps(document | {"heard": known.decode("latin-1")}).encode(), "200 OK", "application/json")
 
 
 def _answer(what: str, seen: Seen, known: bytes) -> bytes:
