@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from tests.e2e.far import Far, answer, echoes, says
-from tests.e2e.house import Answer, House
+from tests.e2e.far import Far, Seen, answer, echoes, says
+from tests.e2e.house import Answer, House, comes_true
+from tests.e2e.load import Load
 from tests.e2e.secure import HOST, SECRET, everything_written, forms, found, secure
 from tests.fakes.certificates import Authority
+from tests.fakes.upstream import Conversation
 
 Secured = tuple[House, Far]
 
@@ -82,6 +85,69 @@ def test_a_rotated_credential_is_used_from_the_next_call_on(secured: Secured) ->
     assert found("second-1fc04ab977", shown([answered])) == []
     versions = [leaf.credential.version for leaf in house.leaves() if leaf.kind == "outcome" and leaf.credential]
     assert len(set(versions)) == 2
+
+
+def _has(load: Load, calls: int) -> bool:
+    return len(load.acknowledged) >= calls
+
+
+def test_c02_rotations_under_load_fail_no_call(secured: Secured) -> None:
+    """The upstream takes the new value before the store has it, and the old one no more as soon as it has."""
+    house, far = secured
+    valid = {f"Bearer {SECRET}"}
+
+    async def guarded(conversation: Conversation, seen: Seen) -> bool:
+        good = seen.headers["authorization"] in valid
+        await conversation.send(answer() if good else answer(b"{}", "401 No", "WWW-Authenticate: Bearer"))
+        return True
+
+    far.behave = guarded
+    load = Load(house, "rotating", clients=8)
+    load.start()
+    for turn in range(4):
+        wanted = 50 * (turn + 1)
+        assert comes_true(partial(_has, load, wanted))
+        fresh = f"value-{turn}-9f86d081"
+        valid.add(f"Bearer {fresh}")
+        assert house.sidecar("credentials", "rotate", "token", given=fresh).returncode == 0
+        valid.intersection_update({f"Bearer {fresh}"})
+    load.stop()
+    assert load.broken == []
+    assert {one.answer.status for one in load.acknowledged} == {200}
+    assert house.stop() == 0
+    versions = {leaf.credential.version for leaf in house.leaves() if leaf.kind == "outcome" and leaf.credential}
+    assert versions == {"1", "2", "3", "4", "5"}
+    assert house.verified().unknown == []
+
+
+def test_a_client_certificate_proves_the_sidecar_to_its_upstream(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with Far(authority.wants_clients(authority.server(HOST))) as far:
+        (tmp_path / "house").mkdir()
+        house = House(tmp_path / "house", far.port)
+        secure(house, far.port, authority.file)
+        house.config["connectors"]["up"]["auth"] = {"style": "certificate", "credential": "token"}
+        house.config["credentials"]["token"] |= {"positions": ["certificate"], "reference": "encrypted://client"}
+        house.write_config()
+        put = house.sidecar(
+            "credentials", "put", "client", "--kind", "CERTIFICATE", given=authority.client().decode()
+        )
+        assert put.returncode == 0, put.stderr
+        try:
+            house.start()
+            assert house.operation("write").status == 200
+            ended = authority.client(days=-1).decode()
+            assert house.sidecar("credentials", "rotate", "client", given=ended).returncode == 0
+            refused = house.operation("write")
+            assert (refused.status, refused.code) == (502, "credential_unavailable")
+            assert refused.document["reasons"][0]["code"] == "credential_expired"
+            fresh = authority.client().decode()
+            assert house.sidecar("credentials", "rotate", "client", given=fresh).returncode == 0
+            assert house.operation("write").status == 200
+        finally:
+            house.kill()
+        assert len(far.seen) == 2
+        assert "authorization" not in far.seen[0].headers
 
 
 def test_without_its_credential_a_call_is_not_made(secured: Secured) -> None:
