@@ -45,6 +45,7 @@ _ERRORS: Final[tuple[tuple[type[Exception], str], ...]] = (  # the most particul
     (exceptions.SSLError, "store_untrusted"),
     (exceptions.ReadTimeoutError, "store_slow"),
     (exceptions.ConnectTimeoutError, "store_slow"),
+    (exceptions.ConnectionError, "store_unreachable"),
     (exceptions.HTTPClientError, "store_unreachable"),
     (exceptions.BotoCoreError, "store_failing"),
     (KeyError, "store_failing"),  # an answer that is not AWS's

@@ -150,6 +150,8 @@ class CachedSource:
         until, failure = self._refused.get(place, (0.0, None))
         if reference.scheme != self._scheme:
             failure = StoreFailure("other_tenant")
+        elif self._closed:
+            failure = StoreFailure("source_closed")
         elif failure is None or self._clock.monotonic() >= until:
             failure = await self._flight(reference)
         held = self._held.get(place)
@@ -163,8 +165,6 @@ class CachedSource:
     async def _flight(self, reference: Reference) -> StoreFailure | None:
         """Join the fetch of a place, or begin it."""
         place = (reference.locator, reference.version)
-        if self._closed:
-            return StoreFailure("source_closed")
         flight = self._flights.get(place)
         if flight is None:
             flight = self._flights[place] = asyncio.create_task(self._fetch(place, reference))

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sidecar.adapters.credentials.cached import CachedSource
+from sidecar.adapters.credentials.remotes import RemoteSources
+from sidecar.config.remotes import AwsSection, VaultLogin, VaultSection
+from sidecar.errors import Misconfigured, Unavailable
+from sidecar.model.credential import Reference
+from tests.fakes.clock import HeldClock
+from tests.fakes.observer import RecordingObserver
+
+VAULT = VaultSection(address="http://127.0.0.1:1", login=VaultLogin(method="token", file="token"), timeout_seconds=1)
+OTHER = VaultSection(address="http://127.0.0.1:2", login=VaultLogin(method="token", file="token"), timeout_seconds=1)
+AWS = AwsSection(region="eu-west-1")
+
+
+@pytest.fixture
+def remote() -> RemoteSources:
+    return RemoteSources(HeldClock(), RecordingObserver())
+
+
+async def test_the_same_settings_are_the_same_source(remote: RemoteSources, tmp_path: Path) -> None:
+    first = remote.vault(VAULT, "acme", tmp_path)
+    assert remote.vault(VAULT, "acme", tmp_path) is first
+    assert remote.vault(OTHER, "acme", tmp_path) is not first
+    assert remote.vault(VAULT, "globex", tmp_path) is not first
+    assert remote.aws(AWS, "acme", tmp_path) is remote.aws(AWS, "acme", tmp_path)
+    await remote.close()
+
+
+async def test_a_source_that_is_used_no_more_leaves_after_a_while_and_the_others_stay(
+    remote: RemoteSources, tmp_path: Path
+) -> None:
+    old, kept = remote.vault(VAULT, "acme", tmp_path), remote.aws(AWS, "acme", tmp_path)
+    new = remote.vault(OTHER, "acme", tmp_path)
+    remote.settle([new, kept])
+    assert await reason(old) == "store_login_refused"  # a call that holds it is still served
+    assert remote.vault(VAULT, "acme", tmp_path) is not old
+    assert remote.aws(AWS, "acme", tmp_path) is kept
+    async with asyncio.timeout(5):
+        await remote.close()
+    for source in (old, new):
+        assert await reason(source) == "source_closed"
+
+
+async def reason(source: CachedSource) -> str:
+    with pytest.raises(Unavailable) as refusal:
+        await source.resolve(Reference("vault", "secret/acme/crm", "token"))
+    return refusal.value.reasons[0].code
+
+
+async def test_without_its_section_there_is_no_source(remote: RemoteSources, tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="vault"):
+        remote.vault(None, "acme", tmp_path)
+    with pytest.raises(Misconfigured, match="aws"):
+        remote.aws(None, "acme", tmp_path)
+    await remote.close()
