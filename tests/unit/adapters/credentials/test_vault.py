@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> VaultStore:
         (Reference("vault", "secret/acme/crm", "token"), "store_login_refused"),  # this one is asked for
     ],
 )
-def test_c06_what_may_not_be_named_is_refused_without_a_login(
+def test_inv_4_c06_what_may_not_be_named_is_refused_without_a_login(
     store: VaultStore, reference: Reference, code: str
 ) -> None:
     with pytest.raises(StoreFailure) as failure:
