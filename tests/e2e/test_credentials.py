@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import http.client
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -11,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.e2e.far import Far, Seen, answer, echoes, says
-from tests.e2e.house import Answer, House, comes_true
+from tests.e2e.house import Answer, House, ask, comes_true
 from tests.e2e.load import Load
 from tests.e2e.secure import HOST, SECRET, everything_written, forms, found, secure
 from tests.fakes.certificates import Authority
@@ -85,6 +87,33 @@ def test_a_rotated_credential_is_used_from_the_next_call_on(secured: Secured) ->
     assert found("second-1fc04ab977", shown([answered])) == []
     versions = [leaf.credential.version for leaf in house.leaves() if leaf.kind == "outcome" and leaf.credential]
     assert len(set(versions)) == 2
+
+
+def test_nothing_of_an_agents_own_head_reaches_the_upstream(secured: Secured) -> None:  # A83, A84, A85, A86
+    house, far = secured
+    hostile = {
+        "aUTHORIZATION": house.headers("agent")["Authorization"],
+        "Connection": "keep-alive, authorization",
+        "Proxy-Authorization": "Basic bWluZTptaW5l",
+        "X-Forwarded-For": "10.0.0.1",
+        "X-Forwarded-Host": "evil.example",
+        "Forwarded": "for=10.0.0.1",
+        "X-Real-IP": "10.0.0.1",
+        "Via": "1.1 evil",
+        "Cookie": "session=mine",
+        "X-Api-Key": "mine",
+    }
+    connection = http.client.HTTPConnection("127.0.0.1", house.ports["access"], timeout=30)
+    with closing(connection):
+        answered = ask(
+            connection, "POST", "/v1/connectors/up/operations/write", {"parameters": {"topic": "tin"}}, hostile
+        )
+    assert answered.status == 200
+    ours = {"accept", "accept-encoding", "authorization", "content-length", "host", "user-agent"}
+    assert set(far.seen[-1].headers) == ours
+    assert sent(far) == f"Bearer {SECRET}"
+    assert b"mine" not in far.seen[-1].raw
+    assert b"10.0.0.1" not in far.seen[-1].raw
 
 
 def _has(load: Load, calls: int) -> bool:
