@@ -138,6 +138,22 @@ def rotate(key: str, grace: int, config: str, output: str) -> None:
 
 @keys.command()
 @click.argument("key")
+@click.option("--days", type=click.IntRange(0, 3650), default=0, show_default=True, help="From now; 0 is at once.")
+@config_option
+@output_option
+def expire(key: str, days: int, config: str, output: str) -> None:
+    """Let a key end.
+
+    \b
+    Examples:
+      sidecar keys expire 0a1b2c3d4e --days 7
+    """
+    end = {"at": int((time() + days * 86400) * 1e6)}
+    registry.show(registry.post(config, f"/v1/keys/{registry.segment(key)}/expire", end), output)
+
+
+@keys.command()
+@click.argument("key")
 @config_option
 @output_option
 def revoke(key: str, config: str, output: str) -> None:

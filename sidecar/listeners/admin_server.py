@@ -21,6 +21,7 @@ from sidecar.errors import Misconfigured
 CONNECTIONS: Final = 256  # open at once, on each place the door listens
 HEAD_SECONDS: Final = 10.0  # until a new connection's first request is there
 IDLE_SECONDS: Final = 15.0  # between two requests of a connection
+LINGER_SECONDS: Final = 1.0  # for the rest of a body that nobody reads
 CLOSE_SECONDS: Final = 2.0  # for answers on their way when the door closes
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -53,7 +54,13 @@ class _Server(web.Server):
             self._begun.add(request.protocol)
             return await handler(request)
 
-        super().__init__(begun, access_log=None, keepalive_timeout=IDLE_SECONDS, tcp_keepalive=False)
+        super().__init__(
+            begun,
+            access_log=None,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            tcp_keepalive=False,
+        )
         self._unparsed = unparsed
 
     def __call__(self) -> web.RequestHandler:
@@ -89,7 +96,10 @@ class AdminServer:
         """Listen on TCP; the port, also where 0 was asked for. Raises ``Misconfigured``."""
         server = _Server(handler, unparsed)
         try:
-            listening = await asyncio.get_running_loop().create_server(server, host, port, ssl=tls)
+            seconds = None if tls is None else HEAD_SECONDS
+            listening = await asyncio.get_running_loop().create_server(
+                server, host, port, ssl=tls, ssl_handshake_timeout=seconds
+            )
         except OSError as error:
             raise Misconfigured(f"doors.admin: cannot listen on {host}:{port} ({error.strerror})") from None
         self._open.append((listening, server))

@@ -69,13 +69,13 @@ class Connectors:
 
     def listed(self) -> list[ConnectorView]:
         """Every connector, declared or registered, by id."""
-        stored = {row.id: row for row in self._registered.of(CONNECTOR)}
+        stored = {row.id: row for row in self._registered.of(CONNECTOR) if not self._is_declared(row.id)}
         ids = self._catalogue().connectors.keys() | stored.keys()
         return [self._view(id, stored.get(id)) for id in sorted(ids)]
 
     def shown(self, id: str) -> ConnectorView:
         """One connector. Raises ``Refused("unknown_connector")``."""
-        row = self._registered.row(CONNECTOR, id)
+        row = None if self._is_declared(id) else self._registered.row(CONNECTOR, id)
         if row is None and id not in self._catalogue().connectors:
             raise unknown(CONNECTOR, id)
         return self._view(id, row)
@@ -186,6 +186,9 @@ class Connectors:
             return row.document | {"status": after(TABLE, row.document["status"], event)}
 
         await self._register.put(CONNECTOR, id, change, version=ANY_VERSION, by=by, complete=event == CONNECT)
+
+    def _is_declared(self, id: str) -> bool:
+        return self._registered.is_declared(CONNECTOR, id)  # the file goes first
 
     def _view(self, id: str, row: Row | None) -> ConnectorView:
         served = self._catalogue().connectors.get(id)

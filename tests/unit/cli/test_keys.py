@@ -82,6 +82,8 @@ async def test_a_registered_key_is_made_once_listed_rotated_and_revoked(tmp_path
         assert "bob" in rows[key_id] and "UTC" in rows[key_id] and "sidecar.yaml" in rows["key_bob"]
         rotated = json.loads((await run(config, "keys", "rotate", key_id, "--grace", "0", "-o", "json")).stdout)
         assert rotated["principal"] == "bob" and rotated["key"] != plain
+        ended = await run(config, "keys", "expire", rotated["id"], "--days", "7", "-o", "json")
+        assert json.loads(ended.stdout)["expires"] > 0
         assert (await run(config, "keys", "revoke", rotated["id"])).exit_code == 0
         assert rotated["id"] not in desk.stage.parts.catalogue.keys
         refused = await run(config, "keys", "revoke", "key_bob")

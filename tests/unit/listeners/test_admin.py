@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from sidecar.errors import Misconfigured
+from sidecar.listeners import admin
 from tests.fakes.answers import Pieces, answered
 from tests.fakes.desk import SECTION, Desk
 from tests.fakes.parts import key_of
@@ -247,6 +248,20 @@ async def test_two_keys_are_no_key(door: str) -> None:
     writer.write(f"GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{keys}\r\n".encode())
     assert b" 400 " in await reader.readline()
     writer.close()
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    desk: Desk, door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin, "BODY_SECONDS", 0.05)
+    port = int(door.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST {TEST} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: {as_('ada')['Authorization']}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{{".encode())
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert b" 408 " in answer.splitlines()[0] and b"request_timeout" in answer
+    writer.close()
+    assert desk.stage.caller.calls == []
 
 
 async def test_failed_logins_of_one_address_are_slowed_and_a_good_key_is_not(
