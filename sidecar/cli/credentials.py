@@ -20,6 +20,7 @@ from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.private_files import make_private_directory
 from sidecar.adapters.credentials.sealed import Entry, SealedStore, sealed_files
 from sidecar.adapters.credentials.sealed_file import MANY_LINES, VALUE_LIMIT, Kind
+from sidecar.cli.credentials_test import test
 from sidecar.cli.show import config_option, data, output_option, table
 from sidecar.config.load import read
 from sidecar.config.sections import StoreSection
@@ -71,7 +72,11 @@ def credentials() -> None:
       sidecar credentials new-key
       printf %s "$TOKEN" | sidecar credentials put github
       sidecar credentials list -o json
+      sidecar credentials test vault://secret/acme/crm#token
     """
+
+
+credentials.add_command(test)
 
 
 @credentials.command(cls=WithoutValue, context_settings=_UNSEEN)
