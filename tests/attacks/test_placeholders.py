@@ -121,7 +121,7 @@ STRAY: dict[str, tuple[Request, str]] = {
 
 @pytest.mark.parametrize("case", STRAY)
 @pytest.mark.parametrize("require", [False, True])
-def test_a_placeholder_anywhere_else_is_refused(case: str, require: bool) -> None:
+def test_inv_5_a_placeholder_anywhere_else_is_refused(case: str, require: bool) -> None:
     request, expected = STRAY[case]
     assert reason(request, require=require) == expected
 

@@ -49,7 +49,7 @@ def rotating(answer: Inbound, *then: Inbound, rule: Rule = ALLOW) -> Stage:
     return stage
 
 
-async def test_a_401_after_a_rotation_is_sent_once_more_with_the_new_version() -> None:
+async def test_inv_5_a_401_after_a_rotation_is_sent_once_more_with_the_new_version_and_both_are_scrubbed() -> None:
     stage = rotating(refusing(), answered(NEW.encode() + b" " + SECRET.encode()))
     outcome = await stage.handle()
     assert (outcome.status, outcome.body) == (200, b"[REDACTED] [REDACTED]")  # the upstream has seen both

@@ -208,7 +208,7 @@ async def test_an_encoded_stream_that_is_broken_is_withheld() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
-async def test_a108_a_coded_stream_is_decoded_and_scrubbed(size: int) -> None:
+async def test_inv_5_a108_a_coded_stream_is_decoded_and_scrubbed(size: int) -> None:
     text = b"".join(b"data: %d <%s>\n\n" % (at, SECRET.encode()) for at in range(50))
     coded = gzip.compress(text)
     pieces = Pieces(*(coded[at : at + size] for at in range(0, len(coded), size)))
