@@ -60,6 +60,7 @@ class AdminDoor:
             Route(endpoint.method, endpoint.pattern, endpoint.guard, endpoint) for endpoint in self.endpoints
         )
         self._server = AdminServer()
+        self._recording: set[asyncio.Task[Outcome]] = set()
 
     async def start(self, socket: Path) -> None:
         """Listen on ``socket``, replacing a stale one. Raises ``Misconfigured``."""
@@ -78,8 +79,9 @@ class AdminDoor:
         return bound
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and let what was refused be recorded."""
         await self._server.close()
+        await asyncio.gather(*self._recording)
 
     def _answering(self, at: Place) -> Callable[[web.BaseRequest], Any]:
         async def answer(request: web.BaseRequest) -> web.StreamResponse:
@@ -153,19 +155,21 @@ class AdminDoor:
             response.force_close()  # the rest of a body that nobody reads
         return response
 
-    def _unparsed(self, status: int) -> web.Response:
+    def _unparsed(self, request: web.BaseRequest, status: int) -> web.Response:
         code = code_of(status)
         detail = (
             "The sidecar failed while handling the request."
             if code == "internal_error"
             else "The bytes are not a request that this door reads."
         )
-        return _document(problem(Refused(code, detail), None, None), code_status(code), "application/problem+json")
-
-
-def code_status(code: str) -> int:
-    """The status of a code."""
-    return problem(Refused(code, ""), None, None).status
+        error = Refused(code, detail)
+        call = Call(id=self._new_id(), surface=SURFACE, action="admin", peer=peer(request))
+        # The server wants its answer now: the record is made beside it, bounded like any of a caller not known.
+        task = asyncio.get_running_loop().create_task(turn_away(self._parts, call, error))
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+        shown = problem(error, None, None)
+        return _document(shown, shown.status, "application/problem+json")
 
 
 def _listed(roles: tuple[str, ...]) -> str:

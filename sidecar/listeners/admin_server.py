@@ -25,11 +25,11 @@ LINGER_SECONDS: Final = 1.0  # for the rest of a body that nobody reads
 CLOSE_SECONDS: Final = 2.0  # for answers on their way when the door closes
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-Unparsed = Callable[[int], web.Response]
+Unparsed = Callable[[web.BaseRequest, int], web.Response]
 
 
 class _Protocol(web.RequestHandler):
-    """One connection. What aiohttp cannot read, or fails at itself, is answered by ``unparsed(status)``."""
+    """One connection. What aiohttp cannot read, or fails at itself, is answered by ``unparsed``."""
 
     __slots__ = ("unparsed",)
     unparsed: Unparsed
@@ -39,7 +39,7 @@ class _Protocol(web.RequestHandler):
     ) -> web.StreamResponse:
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was on its way already")
-        response = self.unparsed(status)
+        response = self.unparsed(request, status)
         response.force_close()
         return response
 

@@ -15,10 +15,14 @@ from tests.fakes.desk import Desk
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
-    door = Desk().door
-    yield await door.listen("127.0.0.1", 0, None)
-    await door.close()
+async def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+async def port(desk: Desk) -> AsyncIterator[int]:
+    yield await desk.door.listen("127.0.0.1", 0, None)
+    await desk.door.close()
 
 
 async def told(port: int, sent: bytes) -> tuple[int, dict[str, object]]:
@@ -46,11 +50,13 @@ async def told(port: int, sent: bytes) -> tuple[int, dict[str, object]]:
         b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
     ],
 )
-async def test_what_cannot_be_read_is_a_problem_document(port: int, sent: bytes) -> None:
+async def test_what_cannot_be_read_is_a_problem_document(desk: Desk, port: int, sent: bytes) -> None:
     status, problem = await told(port, sent)
     assert (status, problem["code"]) == (400, "malformed")
     assert set(problem) >= {"type", "title", "status", "detail"}
     assert "Traceback" not in json.dumps(problem)
+    await desk.door.close()
+    assert [(leaf.code, leaf.surface) for leaf in desk.stage.evidence.leaves] == [("malformed", "admin")]
 
 
 async def test_a_head_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
