@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from sidecar.adapters.evidence import segments
 from sidecar.cli import evidence as module
 from sidecar.cli import main
 from sidecar.cli.evidence import evidence
+from sidecar.model.evidence import Change
 from tests.evidence import a_leaf, append_calls, open_log, until
 
 
@@ -61,6 +63,21 @@ def test_tail_as_json_is_a_leaf_a_line(directory: Path) -> None:
     leaves = [json.loads(line) for line in result.stdout.splitlines()]
     assert [leaf["index"] for leaf in leaves] == list(range(8))
     assert leaves[1]["intent"] == 0
+
+
+async def test_tail_shows_who_changed_what_and_what_came_of_it(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    change = Change(kind="switch", id="principal:alice", verb="put")
+    await log.append(a_leaf("change", principal="ada", change=change))
+    await log.append(a_leaf("change", principal="ada", change=replace(change, version=1, of=0)))
+    await log.append(a_leaf("change", principal="ada", code="conflict", change=replace(change, of=0)))
+    await log.close()
+    lines = run("tail", "--directory", tmp_path).stdout.splitlines()[1:]
+    assert all("change" in line and "ada" in line and "put/switch/principal:alice" in line for line in lines)
+    assert [line.rpartition("  ")[2] for line in lines[1:]] == ["of 0", "conflict"]
+    verified = run("verify", "--directory", tmp_path)
+    assert verified.exit_code == 0
+    assert "every intent has its outcome" in verified.stdout
 
 
 async def test_tail_follows_a_log_that_another_process_writes(

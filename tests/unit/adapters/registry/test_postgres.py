@@ -147,13 +147,13 @@ async def test_sequences_become_visible_in_their_order() -> None:
 @needs_postgres
 async def test_a_lock_that_somebody_holds_is_waited_for_within_the_bound_and_nothing_is_half_written() -> None:
     tenant = fresh_tenant()
-    store = opened(server().url, tenant, 0.5)
+    store = opened(server().url, tenant, 1.5)
     await store.put(ROLE, "x", {"n": 1}, expected=None, by="ada")
     holder = await asyncpg.connect(server().url, server_settings={"sidecar.tenant": tenant})
     try:
         async with holder.transaction():
             await holder.execute("SELECT * FROM registry_heads WHERE tenant = $1 FOR UPDATE", tenant)
-            with pytest.raises(Unavailable, match=r"within 0\.5 seconds"):
+            with pytest.raises(Unavailable, match=r"within 1\.5 seconds"):
                 await store.put(ROLE, "x", {"n": 2}, expected=1, by="bob")
             row = await store.get(ROLE, "x")  # over a new connection
             assert row is not None and row.document == {"n": 1}
