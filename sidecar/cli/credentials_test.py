@@ -24,8 +24,8 @@ from sidecar.rules.references import parse
 def test(reference: str, output: str, config: str) -> None:
     """Resolve REFERENCE as a running sidecar would, and say its version; never its value.
 
-    REFERENCE is written as in the configuration, or is the id of a configured credential. A user that a database lends
-    for the test is given back at its end.
+    REFERENCE is written as in the configuration, or is the id of a configured credential. A database user
+    that is lent for the test is given back at its end.
 
     \b
     Examples:
