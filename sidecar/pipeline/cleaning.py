@@ -38,6 +38,11 @@ class Cleaning:
         self._stream = scrubber.stream()
         self._decoder = decoder
 
+    @property
+    def decodes(self) -> bool:
+        """Whether a piece may stand for much more than its own size."""
+        return self._decoder is not None
+
     def at_once(self, body: bytes, largest: int) -> bytes | None:
         """A whole body, clean, where that is little work: at most ``largest`` bytes and no coding; else None."""
         if self._decoder is not None or len(body) > largest:

@@ -39,6 +39,8 @@ async def relay(
             for text in clean.feed(chunk):
                 for part in windows(text):
                     yield await covered(part)
+                if clean.decodes:
+                    await asyncio.sleep(0)  # a chunk may stand for a thousand more: others run in between
         for part in windows(clean.finish()):
             yield await covered(part)
         ending = None

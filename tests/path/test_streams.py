@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ import pytest
 from sidecar.errors import SidecarError, Unavailable, UpstreamFailure
 from sidecar.model.call import Outcome
 from sidecar.pipeline.meter import WINDOW_BYTES, WINDOW_SECONDS
+from sidecar.rules.scrub import PIECE
 from tests.fakes.answers import Pieces, answered
 from tests.fakes.parts import SECRET, Stage, allowing, changed, code, in_flight, set_stage
 
@@ -252,3 +254,22 @@ async def test_a_policy_may_bound_a_stream() -> None:
     await rest_of(await stage.handle(**WATCH))
     assert stage.caller.calls[0].request.stream
     assert stage.caller.calls[0].request.max_bytes == 7
+
+
+async def test_others_run_while_a_coded_stream_is_decoded() -> None:
+    """One chunk that stands for a megabyte is no megabyte of work in one go."""
+    chunk = gzip.compress(b"\0" * 1_000_000)
+    stage = set_stage(None, answered(Pieces(chunk), 200, [EVENTS, (b"content-encoding", b"gzip")]))
+    outcome = await stage.handle(**WATCH)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(other())
+    assert len(await rest_of(outcome)) == 1_000_000
+    running.cancel()
+    assert turns > 1_000_000 // PIECE

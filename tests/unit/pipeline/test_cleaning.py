@@ -80,3 +80,8 @@ def test_an_answer_that_nobody_reads_keeps_its_coding() -> None:
     assert b"".join(clean.pieces(b"\x1f\x8b")) == b"\x1f\x8b"
     with pytest.raises(Unavailable):
         b"".join(cleaning(answer, GET, Obligations(mask=("/a",)), 1000, Scrubber(()))[0].pieces(b"\x1f\x8b"))
+
+
+def test_only_a_coded_answer_stands_for_more_than_its_size() -> None:
+    assert Cleaning(SCRUBBER, decoder()).decodes
+    assert not Cleaning(SCRUBBER, None).decodes
