@@ -21,6 +21,8 @@ from click.testing import CliRunner
 
 from sidecar.cli.schemas import schemas
 from sidecar.config.load import examine
+from tests import aws, postgres, vault
+from tests.fixtures.programs import program
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -33,22 +35,23 @@ BOUND_SECONDS = 90
 class Block(NamedTuple):
     language: str
     file: str | None
+    needs: str | None
     text: str
 
 
 def blocks() -> list[Block]:
     found = []
     for language, options, text in BLOCK.findall(README):
-        named = re.search(r"file=(\S+)", options)
-        found.append(Block(language, named[1] if named else None, text))
+        named, needs = (re.search(rf"{option}=(\S+)", options) for option in ("file", "needs"))
+        found.append(Block(language, named[1] if named else None, needs[1] if needs else None, text))
     return found
 
 
-def commands() -> list[tuple[str, list[str]]]:
-    """Each command of the console blocks with the lines of output it is shown with."""
+def commands(needs: str | None = None) -> list[tuple[str, list[str]]]:
+    """Each command of the console blocks with the lines of output it is shown with; only those that need ``needs``."""
     found: list[tuple[str, list[str]]] = []
     for block in blocks():
-        if block.language != "console":
+        if block.language != "console" or block.needs != needs:
             continue
         for line in block.text.splitlines():
             if line.startswith("$ "):
@@ -93,16 +96,52 @@ def test_every_command_of_the_readme_runs_and_prints_what_is_shown(tmp_path: Pat
     write_files(tmp_path, ports)
     typed = commands()
     assert len(typed) > 15
+    typed_and_compared(typed, tmp_path, ports, {})
+
+
+@pytest.mark.needs_bash
+@pytest.mark.needs_moto
+@pytest.mark.needs_postgres
+@pytest.mark.needs_vault
+@pytest.mark.timeout(BOUND_SECONDS * 2)
+def test_every_command_of_the_readme_that_needs_a_store_of_secrets_runs(tmp_path: Path) -> None:
+    server, cloud = vault.server(), aws.server()
+    ports = {"8200": str(server.port), "4566": cloud.endpoint.rpartition(":")[2]}
+    write_files(tmp_path, {**dict.fromkeys(PORTS, "1"), **ports})
+    for token in ("first-12345678", "second-12345678"):
+        cloud.put("acme/articles", {"token": token})
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "vault").symlink_to(program("vault"))
+    host = postgres.server().owner.partition("host=")[2]
+    more = {
+        **aws.IDENTITY,
+        "PATH": f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "VAULT_ADDR": server.address,
+        "VAULT_TOKEN": server.root.token,
+        "DATABASE_URL": f"postgresql://{{{{username}}}}:{{{{password}}}}@/postgres?host={host}",
+        "DATABASE_PASSWORD": "anything",
+        "HOME": str(tmp_path),
+    }
+    typed = commands("stores")
+    assert len(typed) > 10
+    typed_and_compared(typed, tmp_path, ports, more)
+
+
+def typed_and_compared(
+    typed: list[tuple[str, list[str]]], folder: Path, ports: dict[str, str], more: dict[str, str]
+) -> None:
+    """Type the commands into one shell, and compare what each prints."""
     script = "".join(f"printf '\\n@@%d\\n' {at}\n{ported(command, ports)}\n" for at, (command, _) in enumerate(typed))
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "SIDECAR_DOORS_ACCESS": f"127.0.0.1:{ports['8080']}",
-        "SIDECAR_DOORS_METRICS": f"127.0.0.1:{ports['9464']}",
+        "SIDECAR_DOORS_ACCESS": f"127.0.0.1:{ports.get('8080', 0)}",
+        "SIDECAR_DOORS_METRICS": f"127.0.0.1:{ports.get('9464', 0)}",
+        **more,
     }
     shell = subprocess.Popen(
         ["bash", "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
