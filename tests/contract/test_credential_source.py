@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from sidecar.adapters.callers.oauth import OAuthSource
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.aws import SecretsManager
 from sidecar.adapters.credentials.cached import CachedSource
@@ -20,6 +22,7 @@ from sidecar.errors import Unavailable
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
 from sidecar.ports import CredentialSource
+from sidecar.rules.oauth import ClientGrant
 from tests import aws, vault
 from tests.fakes.clock import HeldClock
 from tests.fakes.credentials import HeldCredentials
@@ -121,6 +124,51 @@ def _aws(directory: Path) -> Subject:
     )
 
 
+def _oauth(_directory: Path) -> Subject:
+    """The values are access tokens; the endpoint gives each client what was put for it."""
+    tokens: dict[str, str] = {}
+    clock, secrets = HeldClock(), HeldCredentials()
+    secrets.put("client", "client-secret")
+
+    async def locate(host: str, port: int) -> tuple[str, ...]:
+        return ("93.184.216.34",)
+
+    async def ask(
+        grant: ClientGrant, addresses: tuple[str, ...], headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> tuple[int, bytes]:
+        if grant.client_id not in tokens:
+            return 401, b'{"error": "invalid_client"}'
+        answer = {"access_token": tokens[grant.client_id], "token_type": "bearer", "expires_in": 60}
+        return 200, json.dumps(answer).encode()
+
+    def then_passing(change: Callable[[], object]) -> None:
+        change()
+        clock.advance(60)
+
+    source = OAuthSource(locate, clock, ask)
+    source.configure({name: _grant(name) for name in (ID.lower(), OTHER.lower())}, {"encrypted": secrets})
+    return Subject(
+        source,
+        _named("oauth"),
+        lambda name, value: then_passing(lambda: tokens.__setitem__(name.lower(), value)),
+        lambda name: then_passing(lambda: tokens.__delitem__(name.lower())),
+    )
+
+
+def _grant(client: str) -> ClientGrant:
+    return ClientGrant(
+        reference=Reference("encrypted", "client"),
+        host="login.example",
+        port=443,
+        path="/token",
+        ca_file=None,
+        client_id=client,
+        scopes=(),
+        audience=None,
+        in_body=False,
+    )
+
+
 def _named(scheme: str) -> Callable[[str], Reference]:
     return lambda name: Reference(scheme, name.lower())
 
@@ -130,6 +178,7 @@ SUBJECTS = [
     _sealed,
     _environment,
     _held,
+    _oauth,
     pytest.param(_vault_kv2, marks=_NEEDS_VAULT),
     pytest.param(_vault_kv1, marks=_NEEDS_VAULT),
     pytest.param(_aws, marks=pytest.mark.needs_moto),
@@ -188,7 +237,7 @@ async def test_another_scheme_is_refused_even_for_a_known_name(subject: Subject)
     subject.put(ID, "value-12345678")
     await subject.resolve(ID)
     known = subject.reference(ID)
-    for scheme in {"env", "encrypted", "vault", "aws"} - {known.scheme}:
+    for scheme in {"env", "encrypted", "vault", "aws", "oauth"} - {known.scheme}:
         for name in (ID, ID.lower(), known.locator):
             with pytest.raises(Unavailable):
                 await subject.source.resolve(Reference(scheme, name, known.field))

@@ -78,7 +78,7 @@ class OAuthSource:
 
     async def resolve(self, reference: Reference) -> Credential:
         """The token. Raises ``Unavailable("credential_unavailable")`` with the reason."""
-        kept = self._kept.get(reference.locator)
+        kept = self._kept.get(reference.locator) if reference.scheme == SCHEME else None
         if kept is None or self._clock.monotonic() >= kept.until:
             kept = await self._fetched(reference)
         return Credential(Secret(kept.opener.plain()), kept.version, KIND, kept.expires)
