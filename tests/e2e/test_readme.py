@@ -48,7 +48,7 @@ def blocks() -> list[Block]:
 
 
 def commands(needs: str | None = None) -> list[tuple[str, list[str]]]:
-    """Each command of the console blocks with the lines of output it is shown with; only those that need ``needs``."""
+    """Each command of the console blocks with the output it is shown with; of those that need ``needs``."""
     found: list[tuple[str, list[str]]] = []
     for block in blocks():
         if block.language != "console" or block.needs != needs:
