@@ -154,6 +154,7 @@ class Process:
             "policy_revision": self._built.engine.revision,
             "policy_problem": self._built.policy.problem,
             "decisions_not_cached": self._built.parts.decisions.why_not(),
+            "credentials": self._built.remote.held(),
             "evidence": {"origin": self._built.evidence.origin, "records": self._built.evidence.size},
             "registry": {"age_seconds": self._registry_age(), "kill_switches": len(self._built.parts.switches.names)},
             "configuration": str(self._loaded.path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,8 +140,19 @@ def test_a_reload_keeps_what_is_held_and_the_end_logs_out(vaulted: Vaulted) -> N
     vaulted.house.reload()
     assert vaulted.call().status == 200
     assert vault.server().asked("auth/approle/login") == logins
+    (held,) = vaulted.house.status()["credentials"]
+    assert (held["place"], held["version"]) == (f"vault://secret/{TENANT}/{vaulted.name}", "1")
+    assert 0 < held["seconds"] <= AGE
     assert vaulted.house.stop() == 0
     assert vault.server().asked("auth/token/revoke-self") == logouts + 1
+
+
+def test_an_end_does_not_wait_for_a_vault_that_does_not_answer(vaulted: Vaulted) -> None:
+    assert vaulted.call().status == 200
+    vaulted.between.silent = True
+    begun = time.monotonic()
+    assert vaulted.house.stop() == 0
+    assert time.monotonic() - begun < 10
 
 
 def test_a87_a_line_break_in_a_secret_never_reaches_a_header(vaulted: Vaulted) -> None:

@@ -106,6 +106,13 @@ async def test_nothing_is_allowed_before_the_kill_switches_are_known(built: Buil
 VAULT = VaultSection(address="http://127.0.0.1:8200", login=VaultLogin(method="token", file="token"))
 
 
+def test_a24_what_holds_the_secrets_is_never_a_destination(tmp_path: Path) -> None:
+    config = loaded(tmp_path, {"tenant": "acme"}).config
+    aws = AwsSection(region="eu-west-1", endpoint="https://10.0.0.9")
+    config = msgspec.structs.replace(config, vault=VAULT, aws=aws)
+    assert server_addresses(config) == [("127.0.0.1", 8200), ("10.0.0.9", 443)]
+
+
 def remote() -> RemoteSources:
     return RemoteSources(HeldClock(), RecordingObserver())
 

@@ -180,7 +180,7 @@ class CachedSource:
             fetched = await self._in_thread(lambda: self._store.fetch(reference))
         except StoreFailure as failure:
             self._refused[place] = (self._clock.monotonic() + REFUSED_SECONDS, failure)
-            self._tell(place, failure.code)
+            self._tell_failure(place, failure)
             return failure
         if fetched.loan is not None and self._closed:
             await self._give_back(fetched.loan)
@@ -207,7 +207,7 @@ class CachedSource:
                     self._tell(place, "renewed", held.version)
                     return
         except StoreFailure as failure:
-            self._tell(place, failure.code)
+            self._tell_failure(place, failure)
             if not failure.is_outage:
                 self._held.pop(place, None)
                 if failure.code == "lease_lost":
@@ -264,8 +264,12 @@ class CachedSource:
             self._observer.observe("failure", {"task": f"{self._scheme}-store", "error": type(error).__name__})
             raise StoreFailure("store_failing") from None
 
-    def _tell(self, place: Place, outcome: str, version: str | None = None) -> None:
+    def _tell(self, place: Place, outcome: str, version: str) -> None:
         told = {"outcome": outcome, "scheme": self._scheme, "place": _shown(place), "version": version}
+        self._observer.observe("credential", told)
+
+    def _tell_failure(self, place: Place, failure: StoreFailure) -> None:
+        told = {"outcome": failure.code, "scheme": self._scheme, "place": _shown(place), "message": failure.message}
         self._observer.observe("credential", told)
 
 

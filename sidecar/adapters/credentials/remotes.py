@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from sidecar.config.remotes import AwsSection, VaultSection
 from sidecar.errors import Misconfigured
 from sidecar.ports import Clock, Observer
 
-_CLOSE_SECONDS: Final = 10.0  # for all that is given back when the process ends
+_CLOSE_SECONDS: Final = 5.0  # for all that is given back when the process ends, which a pod gives 30
 
 
 class RemoteSources:
@@ -73,6 +74,15 @@ class RemoteSources:
         self._made.clear()
         if sources:
             await asyncio.wait([asyncio.create_task(one.close()) for one in sources], timeout=_CLOSE_SECONDS)
+
+    def held(self) -> list[dict[str, Any]]:
+        """What is held now, soonest end first: ``place`` (scheme and path), ``version``, ``seconds`` left."""
+        rows = [
+            {"place": f"{scheme}://{place}", "version": version, "seconds": round(seconds, 1)}
+            for (scheme, _), source in self._made.items()
+            for place, version, seconds in source.expiring(inf)
+        ]
+        return sorted(rows, key=lambda row: row["seconds"])
 
     def _source(self, scheme: str, settings: Any, store: Callable[[], Store], seconds: float) -> CachedSource:
         key = (scheme, repr(settings))

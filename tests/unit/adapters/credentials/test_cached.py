@@ -329,6 +329,12 @@ async def test_what_is_told_names_places_and_versions(static: Stage) -> None:
     await static.version()
     (told,) = static.observer.named("credential")
     assert told == {"outcome": "fetched", "scheme": "vault", "place": HERE.locator, "version": "v1"}
+    static.clock.advance(60)
+    static.store.fails = StoreFailure("store_sealed")
+    await static.reason()
+    told = static.observer.named("credential")[-1]
+    assert told["outcome"] == "store_sealed"
+    assert "unseal" in told["message"]
 
 
 async def test_renewal_happens_by_itself() -> None:

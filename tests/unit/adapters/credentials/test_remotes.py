@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from sidecar.adapters.credentials.cached import CachedSource
+from sidecar.adapters.credentials.remote import Fetched
 from sidecar.adapters.credentials.remotes import RemoteSources
 from sidecar.config.remotes import AwsSection, VaultLogin, VaultSection
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.credential import Reference
+from sidecar.model.secret import Secret
 from tests.fakes.clock import HeldClock
 from tests.fakes.observer import RecordingObserver
 
@@ -51,6 +53,15 @@ async def reason(source: CachedSource) -> str:
     with pytest.raises(Unavailable) as refusal:
         await source.resolve(Reference("vault", "secret/acme/crm", "token"))
     return refusal.value.reasons[0].code
+
+
+async def test_what_is_held_is_listed_with_the_time_that_is_left(remote: RemoteSources, tmp_path: Path) -> None:
+    source = remote.vault(VAULT, "acme", tmp_path)
+    assert remote.held() == []
+    fetched = Fetched({"token": Secret("canary-12345678")}, "3", 60.0)
+    source._hold(("secret/acme/crm", None), fetched, HeldClock().monotonic())
+    assert remote.held() == [{"place": "vault://secret/acme/crm", "version": "3", "seconds": 60.0}]
+    await remote.close()
 
 
 async def test_without_its_section_there_is_no_source(remote: RemoteSources, tmp_path: Path) -> None:
