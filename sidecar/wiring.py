@@ -240,7 +240,7 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
         [now] = held
         return check_addresses(host, port, await resolver.resolve(host), now.catalogue.grants, now.own_ports)
 
-    oauth = OAuthSource(locate, clock)
+    oauth = OAuthSource(locate, clock, observer)
     sources = credential_sources(loaded, remote)
     evidence = SegmentLog.open(
         loaded.resolve(config.evidence.directory),

@@ -145,7 +145,7 @@ def _oauth(_directory: Path) -> Subject:
         change()
         clock.advance(60)
 
-    source = OAuthSource(locate, clock, ask)
+    source = OAuthSource(locate, clock, RecordingObserver(), ask)
     source.configure({name: _grant(name) for name in (ID.lower(), OTHER.lower())}, {"encrypted": secrets})
     return Subject(
         source,

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from sidecar.errors import Misconfigured, Refused, SidecarError, Unavailable, UpstreamFailure
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
-from sidecar.ports import Clock, CredentialSource, Refreshing
+from sidecar.ports import Clock, CredentialSource, Observer, Refreshing
 from sidecar.rules.oauth import ClientGrant, Token, read_token, token_request, unavailable
 from sidecar.rules.sealing import KEY_BYTES, Opener, Sealer
 from sidecar.wire.client import Client, Target, Timeouts
@@ -58,9 +58,10 @@ class OAuthSource:
     ``locate`` looks a name up and checks its addresses; ``sources`` of ``configure`` resolve the clients' secrets.
     """
 
-    def __init__(self, locate: Locate, clock: Clock, ask: Ask | None = None) -> None:
+    def __init__(self, locate: Locate, clock: Clock, observer: Observer, ask: Ask | None = None) -> None:
         self._locate = locate
         self._clock = clock
+        self._observer = observer
         self._ask: Ask = ask or post
         self._key = secrets.token_bytes(KEY_BYTES)
         self._grants: Mapping[str, ClientGrant] = {}
@@ -110,6 +111,18 @@ class OAuthSource:
         error = None if done.cancelled() else done.exception()
         if isinstance(error, SidecarError):
             self._failed[name] = (self._clock.monotonic() + FAILED_SECONDS, error)
+        if not done.cancelled():
+            self._tell(name, error, None if error is not None else done.result().version)
+
+    def _tell(self, name: str, error: BaseException | None, version: str | None) -> None:
+        outcome = "resolved"
+        if error is not None:
+            reasons = error.reasons if isinstance(error, SidecarError) else ()
+            outcome = reasons[0].code if reasons else "credential_unavailable"
+        place = f"{SCHEME}://{name}"
+        self._observer.observe(
+            "credential", {"outcome": outcome, "scheme": SCHEME, "place": place, "version": version}
+        )
 
     async def _fetch(self, name: str, grant: ClientGrant) -> _Kept:
         asked, now = self._clock.monotonic(), self._clock.now()

@@ -17,6 +17,7 @@ from sidecar.rules.oauth import ClientGrant
 from tests.fakes.certificates import Authority
 from tests.fakes.clock import HeldClock
 from tests.fakes.credentials import HeldCredentials
+from tests.fakes.observer import RecordingObserver
 from tests.fakes.upstream import recorder, upstream
 
 REFERENCE = Reference("oauth", "crm")
@@ -44,9 +45,10 @@ class Endpoint:
         self.slow = asyncio.Event()
         self.slow.set()
         self.clock = HeldClock()
+        self.observer = RecordingObserver()
         self.store = HeldCredentials()
         self.store.put("client", "first-secret")
-        self.source = OAuthSource(self.locate, self.clock, self.ask)
+        self.source = OAuthSource(self.locate, self.clock, self.observer, self.ask)
         self.source.configure({"crm": GRANT}, {"encrypted": self.store})
         self.forbidden = False
 
@@ -143,6 +145,20 @@ async def test_a_failure_is_told_and_not_asked_for_again_at_once(endpoint: Endpo
     assert await endpoint.value() == b"token-2"
 
 
+async def test_each_fetch_is_told_without_its_token(endpoint: Endpoint) -> None:
+    await endpoint.value()
+    await endpoint.value()
+    endpoint.clock.advance(LIFE)
+    endpoint.right = b"another-secret"
+    await endpoint.reason()
+    told = [fields for event, fields in endpoint.observer.events if event == "credential"]
+    assert [(fields["outcome"], fields["version"]) for fields in told] == [
+        ("resolved", "1-1"),
+        ("token_refused", None),
+    ]
+    assert "token-1" not in repr(told)
+
+
 async def test_an_endpoint_that_may_not_be_dialled_is_not_asked(endpoint: Endpoint) -> None:
     endpoint.forbidden = True
     assert await endpoint.reason() == "token_forbidden"
@@ -185,12 +201,12 @@ async def test_the_request_goes_over_verified_tls_to_the_checked_address(tmp_pat
 
     async with upstream(recorder(seen, answer), tls=authority.server("login.example")) as up:
         grant = msgspec.structs.replace(GRANT, port=up.port, ca_file=str(authority.file))
-        source = OAuthSource(locate, HeldClock())
+        source = OAuthSource(locate, HeldClock(), RecordingObserver())
         source.configure({"crm": grant}, {"encrypted": store})
         assert (await source.resolve(REFERENCE)).secret.reveal() == b"tok3n"
         assert seen[0].startswith(b"POST /token HTTP/1.1\r\n")
         assert b"client_secret=first-secret" in seen[0]
-        stranger = OAuthSource(locate, HeldClock())
+        stranger = OAuthSource(locate, HeldClock(), RecordingObserver())
         stranger.configure({"crm": msgspec.structs.replace(grant, ca_file=None)}, {"encrypted": store})
         with pytest.raises(Unavailable, match="not trusted"):
             await stranger.resolve(REFERENCE)
