@@ -125,7 +125,6 @@ class HttpCaller:
             if lines.get(connector) is not old:
                 self._retire(old)
         self._lines = lines
-        self._retired = [client for client in self._retired if client.counts() != (0, 0, 0)]
 
     async def close(self) -> None:
         """End every connection; unfinished answers fail."""
@@ -154,6 +153,7 @@ class HttpCaller:
     def _retire(self, line: _Line) -> None:
         """Its resting connections end now, its busy ones after their answer."""
         line.client.retire()
+        self._retired = [client for client in self._retired if client.counts() != (0, 0, 0)]
         self._retired.append(line.client)
         if line.identities is not None:
             line.identities.retire()

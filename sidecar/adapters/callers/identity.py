@@ -34,6 +34,7 @@ class Identities(Generic[Line]):
         self._end = end
         self._lines: dict[bytes, Line] = {}
         self._making = asyncio.Lock()
+        self._retired = False
 
     async def line(self, certificate: Credential) -> Line:
         """What calls with this certificate go over. Raises ``Unavailable("credential_unavailable")``."""
@@ -50,12 +51,15 @@ class Identities(Generic[Line]):
                 except Misconfigured as error:
                     raise Unavailable("credential_unavailable", error.detail) from None
                 line = self._lines[key] = self._make(context)
+                if self._retired:  # meanwhile: this call ends on it, and nobody comes after
+                    self.retire()
                 while len(self._lines) > KEPT:
                     self._end(self._lines.pop(next(iter(self._lines))))
         return line
 
     def retire(self) -> None:
-        """Let go of every version."""
+        """Let go of every version, and keep none from now on."""
+        self._retired = True
         while self._lines:
             self._end(self._lines.popitem()[1])
 

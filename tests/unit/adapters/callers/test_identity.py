@@ -49,6 +49,15 @@ async def test_the_newest_versions_are_kept_and_the_others_ended(tmp_path: Path)
     assert lines.identities.lines == ()
 
 
+async def test_what_is_made_after_the_end_is_not_kept(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    lines = Lines(authority.file)
+    lines.identities.retire()
+    assert await lines.identities.line(Credential(Secret(authority.client()), "1")) == 1
+    assert lines.ended == [1]
+    assert lines.identities.lines == ()
+
+
 async def test_a_version_is_known_by_its_value_and_not_by_its_number(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     lines = Lines(authority.file)
