@@ -164,8 +164,11 @@ class Opa:
         return connection
 
     def suspend(self) -> None:
-        """Alive and silent (SIGSTOP)."""
+        """Alive and silent: SIGSTOP, and every thread of it has stopped."""
         self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        threads = Path(f"/proc/{self._process.pid}/task")
+        assert comes_true(lambda: all(_state(thread) == "T" for thread in threads.iterdir()))
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -213,6 +216,10 @@ def comes_true(condition: Any, seconds: float = WAIT) -> bool:
     """Whether ``condition()`` holds before the bound."""
     pause = threading.Event()
     return any(condition() or pause.wait(0.01) for _ in range(int(seconds * 100)))
+
+
+def _state(thread: Path) -> str:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _free_port() -> int:
