@@ -20,6 +20,7 @@ from sidecar.cli import http
 from sidecar.cli.http import Answer
 from sidecar.cli.show import data, output_option, table
 from sidecar.cli.stage import Caller, Stage
+from sidecar.cli.stage_vault import executable
 
 _CHANGE_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.05
@@ -45,10 +46,11 @@ def demo(once: bool, output: str) -> None:
       sidecar demo
       sidecar demo --once -o json
     """
-    stage = Stage(Path(tempfile.mkdtemp(prefix="policy-sidecar-demo-")))
+    stage = Stage(Path(tempfile.mkdtemp(prefix="policy-sidecar-demo-")), executable())
     before = signal.signal(signal.SIGTERM, _told_to_end)
     try:
-        click.echo("Starting httpbin over TLS and a sidecar in front of it ...", err=True)
+        store = "the sealed store" if stage.vault is None else "a Vault"
+        click.echo(f"Starting httpbin over TLS and a sidecar with its credential in {store} ...", err=True)
         stage.build()
         stage.start()
         steps = list(_walk(stage))

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,6 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.cli import keys
+from sidecar.cli.stage_vault import PATH, DemoVault
 from sidecar.errors import Unavailable
 from sidecar.model.secret import Secret
 
@@ -44,11 +45,12 @@ class Caller(NamedTuple):
 
 
 class Stage:
-    """Set up in ``folder``; ``access`` and ``metrics`` are the ports of the sidecar's doors."""
+    """Set up in ``folder``; ``access`` and ``metrics`` are the ports of the sidecar's doors. ``vault`` is the program."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, vault: Path | None = None) -> None:
         self.folder = folder
-        self.upstream, self.access, self.metrics = free_ports(3)
+        self.upstream, self.access, self.metrics, port = free_ports(4)
+        self.vault = DemoVault(vault, port) if vault is not None else None
         self.secret = "demo-" + secrets.token_hex(16)
         self.agent = Caller("researcher", "")
         self.stranger = Caller("visitor", "")
@@ -57,10 +59,11 @@ class Stage:
     def build(self) -> None:
         """Write certificates, credential, policy and configuration."""
         make_certificates(self.folder / "tls", UPSTREAM_HOST)
-        store = self.folder / "credentials"
-        store.mkdir(mode=0o700)
-        master_key.create(store / "master.key")
-        SealedStore(store, store / "master.key").put("httpbin-token", Secret(self.secret))
+        if self.vault is None:
+            store = self.folder / "credentials"
+            store.mkdir(mode=0o700)
+            master_key.create(store / "master.key")
+            SealedStore(store, store / "master.key").put("httpbin-token", Secret(self.secret))
         made = {name: keys.make(name, name) for name in ("researcher", "visitor")}
         self.agent = Caller("researcher", made["researcher"].key)
         self.stranger = Caller("visitor", made["visitor"].key)
@@ -76,8 +79,17 @@ class Stage:
         fresh.write_text(json.dumps(data, indent=2) + "\n")
         fresh.replace(self.folder / "policy" / "data.json")
 
+    def start_vault(self) -> None:
+        """Start the vault, if there is one, and give it the secret. Raises ``Unavailable``."""
+        if self.vault is not None:
+            port = self.vault.port
+            self._start("vault", self.vault.command, self.vault.environment)
+            self._wait("vault", lambda: accepts(port))
+            self.vault.provide(self.secret, self.folder)
+
     def start(self) -> None:
-        """Start the upstream and the sidecar, and wait until both serve. Raises ``Unavailable``."""
+        """Start vault, upstream and sidecar, and wait until they serve. Raises ``Unavailable``."""
+        self.start_vault()
         tls = self.folder / "tls"
         upstream = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.upstream}", "--threads", "4"]
         upstream += ["--keyfile", str(tls / "server.key"), "--certfile", str(tls / "server.pem"), "httpbin:app"]
@@ -101,10 +113,10 @@ class Stage:
         """Delete the folder."""
         shutil.rmtree(self.folder)
 
-    def _start(self, name: str, command: list[str]) -> None:
+    def _start(self, name: str, command: list[str], environment: Mapping[str, str] = os.environ) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603  # our own interpreter, no shell
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(os.environ)
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(environment)
             )
         self._processes.append(process)
 
@@ -118,6 +130,8 @@ class Stage:
             time.sleep(_POLL_SECONDS)
 
     def _configuration(self, agent_sha256: str, stranger_sha256: str) -> str:
+        reference = "encrypted://httpbin-token" if self.vault is None else f"vault://{PATH}#token"
+        vault = "" if self.vault is None else self.vault.section()
         return f"""\
 # An agent, an upstream that wants a bearer token, and the plane by which the agent names it.
 tenant: acme
@@ -130,7 +144,7 @@ principals:
     keys: [{{id: visitor, sha256: "{stranger_sha256}"}}]
 credentials:
   httpbin-token:
-    reference: encrypted://httpbin-token
+    reference: {reference}
     hosts: ["{UPSTREAM_HOST}:{self.upstream}"]
     connectors: [httpbin]
     positions: [bearer]
@@ -172,7 +186,7 @@ planes:
   articles: {{source: articles, actions: {{query: [lookup]}}}}
 destinations:
   httpbin: {{name: {UPSTREAM_HOST}, port: {self.upstream}, networks: [127.0.0.0/8], addresses: [127.0.0.1]}}
-doors:
+{vault}doors:
   access: "127.0.0.1:{self.access}"
   metrics: "127.0.0.1:{self.metrics}"
   admin: null
