@@ -45,7 +45,7 @@ class Caller(NamedTuple):
 
 
 class Stage:
-    """Set up in ``folder``; ``access`` and ``metrics`` are the ports of the sidecar's doors. ``vault`` is the program."""
+    """Set up in ``folder``; ``access`` and ``metrics`` are the ports of the sidecar's doors; ``vault`` a program."""
 
     def __init__(self, folder: Path, vault: Path | None = None) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""The demo's Vault, where one is at hand: a development server in memory, an AppRole for the sidecar, and the secret."""
+"""The demo's Vault, where one is at hand: a server in memory, an AppRole for the sidecar, and the secret."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ class DemoVault:
     def __init__(self, program: Path, port: int) -> None:
         self.port = port
         self._program = program
-        self.command = [str(program), "server", "-dev", f"-dev-listen-address=127.0.0.1:{port}", "-dev-no-store-token"]
+        self.command = [
+            str(program),
+            "server",
+            "-dev",
+            f"-dev-listen-address=127.0.0.1:{port}",
+            "-dev-no-store-token",
+        ]
         token = secrets.token_hex(16)
         self.environment = {
             **os.environ,

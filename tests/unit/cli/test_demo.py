@@ -28,7 +28,7 @@ class Scripted(Stage):
     answers: Answers
     last: Scripted
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, _vault: Path | None = None) -> None:
         super().__init__(folder)
         self.trail: list[str] = []
         self.grants = ["httpbin/lookup"]
