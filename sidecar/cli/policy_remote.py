@@ -30,9 +30,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 def _server_options(command: Command) -> Command:
     for option in reversed(
         (
-            click.option(
-                "--server", required=True, metavar="URL", help="https://host[:port]; http:// on loopback."
-            ),
+            click.option("--server", required=True, metavar="URL", help="https://host[:port]; http:// on loopback."),
             click.option("--token-file", type=_file, help="File with the bearer token, not readable by others."),
             click.option("--ca", type=_file, help="PEM file of the authorities to trust instead of the system's."),
             click.option("--cert", type=_file, help="PEM file of a client certificate; with --key."),

@@ -104,7 +104,8 @@ def found(client: OpaClient, path: str) -> Any:
 def _reason(error: Any) -> Reason:
     """One of OPA's errors as a reason, with its place."""
     said = error if isinstance(error, dict) else {}
-    place = said.get("location") if isinstance(said.get("location"), dict) else {}
+    at = said.get("location")
+    place = at if isinstance(at, dict) else {}
     file = str(place.get("file", "")).removeprefix(PREFIX)
     where = f"{file}:{place.get('row', 0)}: " if file else ""
     return Reason(str(said.get("code", "rejected")), where + str(said.get("message", "no explanation")))
