@@ -224,9 +224,7 @@ async def _check(connection: Any) -> None:
     current = await _revision(connection)
     if current != migrate.HEAD:
         found = f"has the form {current}" if current else "has no tables yet"
-        raise Misconfigured(
-            f"the registry {found}, and this version needs {migrate.HEAD}: run `sidecar migrate`"
-        )
+        raise Misconfigured(f"the registry {found}, and this version needs {migrate.HEAD}: run `sidecar migrate`")
     free = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
     if await connection.fetchval(free) is not False:
         raise Misconfigured("the registry's role passes over row security: use one that is no superuser")
