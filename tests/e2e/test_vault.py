@@ -12,10 +12,11 @@ import pytest
 
 from tests import postgres, vault
 from tests.between import Between
-from tests.e2e.far import Far
+from tests.e2e.far import Far, Seen, answer
 from tests.e2e.house import TENANT, Answer, House, comes_true
 from tests.e2e.secure import HOST, everything_written, found
 from tests.fakes.certificates import Authority
+from tests.fakes.upstream import Conversation
 
 pytestmark = pytest.mark.needs_vault
 SECRET = "s3cr/et+va=lue&5b1d80c7e2aa9f64"
@@ -98,6 +99,24 @@ def test_a_rotated_secret_is_used_once_the_old_ones_time_is_over(vaulted: Vaulte
 
     assert comes_true(is_new)
     assert statuses == {200}
+
+
+def test_a_rotation_that_the_upstream_knows_before_us_costs_no_call(vaulted: Vaulted) -> None:  # C02, A103
+    vaulted.house.config["vault"]["max_age_seconds"] = 3600
+    vaulted.house.write_config()
+    vaulted.house.reload()
+    assert vaulted.call().status == 200
+    assert comes_true(lambda: vaulted.house.status()["credentials"][0]["seconds"] < 3598.9)
+    vault.server().put(TENANT, vaulted.name, token="second-1fc04ab977")
+
+    async def wants_the_new_one(conversation: Conversation, seen: Seen) -> bool:
+        challenge = answer(b"{}", "401 Unauthorized", "WWW-Authenticate: Bearer")
+        await conversation.send(answer() if seen.headers["authorization"].endswith("1fc04ab977") else challenge)
+        return True
+
+    vaulted.far.behave = wants_the_new_one
+    assert {vaulted.call().status for _ in range(10)} == {200}
+    assert vaulted.sent() == "Bearer second-1fc04ab977"
 
 
 def test_c01_a_vault_that_is_cut_off_serves_until_the_secrets_time_is_over_and_then_refuses(
