@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
-from benchmarks import evaluation, gate, peers
+from benchmarks import decision_server, evaluation, gate, peers
 from benchmarks.disk import sync_p50_ms
 from benchmarks.gate import Sent
 from benchmarks.load import Load, drive
@@ -23,6 +23,7 @@ from benchmarks.stage import Governed, Upstream
 
 CONNECTIONS: Final = (1, 16, 64)
 ALONE: Final = "policy-alone"
+DECISION, OPA_SERVER = "decision", "opa-server"  # one decision at a time: embedded, or asked on a Unix socket
 REPEATED: Final = "repeated-input"
 _WARM_CONNECTIONS: Final = 16
 _SYNCS: Final = 150
@@ -31,6 +32,7 @@ _TIMES_ENVOY: Final = 5.0  # an evaluation and two durable records included
 _TIMES_AIOHTTP: Final = 0.7  # without the evaluation
 _CACHED_TIMES_ENVOY: Final = 1.5
 _CACHED_TIMES_AIOHTTP: Final = 0.6
+_TIMES_SERVER: Final = 0.5
 _OVER_DISK_MS: Final = 0.9
 
 
@@ -112,6 +114,10 @@ class _Rounds:
         self._tell(f"round {number + 1}: the policy alone")
         alone = evaluation.measure(sidecar.config, sidecar.key, effort.evaluations)
         self.rows.append(Row(scenario=ALONE, subject=GOVERNED, connections=0, cpu_us_per_call=alone))
+        self._tell(f"round {number + 1}: the policy in an OPA server")
+        both = decision_server.measure(sidecar.config, sidecar.key, effort.evaluations // 10)
+        for subject, taken in zip((GOVERNED, OPA_SERVER), both, strict=True):
+            self.rows.append(Row(scenario=DECISION, subject=subject, connections=1, p50_ms=taken / 1e3))
 
     def _measure(self, scenario: str, name: str, label: str, connections: int, seconds: int) -> None:
         process = self._subjects[name].process
@@ -165,6 +171,7 @@ def _figures(rows: list[Row], sync_ms: float) -> list[Figure]:
     most = CONNECTIONS[-1]
     governed, envoy, aiohttp = (cpu(measured(PLAIN, name, most)) for name in (GOVERNED, ENVOY, AIOHTTP))
     repeated, alone = cpu(measured(REPEATED, CACHED, most)), cpu(measured(ALONE, GOVERNED, 0))
+    embedded, server = (measured(DECISION, name, 1).p50_ms or 0.0 for name in (GOVERNED, OPA_SERVER))
     beside_envoy, beside_aiohttp = f"Envoy {envoy:.0f} us", f"aiohttp {aiohttp:.0f} us"
     return [
         Figure(
@@ -195,5 +202,12 @@ def _figures(rows: list[Row], sync_ms: float) -> list[Figure]:
             measured(PLAIN, GOVERNED, 1).p50_ms,
             "ms",
             f"fdatasync p50 {sync_ms:.3f} ms",
+        ),
+        Figure(
+            "p50 of an embedded evaluation",
+            _TIMES_SERVER,
+            embedded / server,
+            "x an OPA server's on a Unix socket",
+            f"{embedded * 1e3:.0f} us, server {server * 1e3:.0f} us",
         ),
     ]

@@ -78,7 +78,7 @@ def ask(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         errors = tuple(map(_reason, getattr(refusal, "errors", ())))
         raise Rejected(code, _REFUSED if code == "unauthorized" else str(refusal.message), errors) from None
     except HTTPError as error:
-        status = error.response.status_code
+        status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):
             raise Rejected("unauthorized", _REFUSED) from None
         raise unreachable(f"it answers {status}") from None
