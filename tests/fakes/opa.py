@@ -136,6 +136,8 @@ class Opa:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "log").read_text()[-2000:]
         with contextlib.suppress(OSError):
+            if self._managed:  # both listen, one a little later than the other
+                socket.create_connection(("127.0.0.1", self.port), WAIT).close()
             return self.request("GET", "/health").status in (200, 401)
         return False
 

@@ -141,5 +141,5 @@ def test_a_failure_is_told_to_the_operator_in_few_words() -> None:
         "errors": [{"code": "eval_conflict_error", "message": "x" * 900}],
     }
     told = answers.failure(json.dumps(body).encode())
-    assert told.startswith("internal_error: m; conflict: xx") and len(told) == 500
+    assert told.startswith("internal_error: m; eval_conflict_error: xx") and len(told) == 500
     assert answers.failure(b"oops") == "no explanation"
