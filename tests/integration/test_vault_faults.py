@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.credentials.cached import REFUSED_SECONDS
+from sidecar.adapters.clock import SystemClock
+from sidecar.adapters.credentials.cached import REFUSED_SECONDS, CachedSource
 from sidecar.adapters.credentials.remote import StoreFailure
 from sidecar.config.remotes import VaultLogin
 from sidecar.errors import Unavailable
@@ -113,6 +114,25 @@ async def test_a_thousand_first_uses_at_once_ask_once(tenant: Tenant) -> None:
     assert tenant.asked() == 1
     await tenant.value(field="user")  # comes with it
     assert tenant.asked() == 1
+
+
+async def test_c02_rotations_while_thousands_use_it_fail_no_use(tmp_path: Path) -> None:
+    tenant = Tenant(tmp_path, max_age_seconds=0.3)
+    source = CachedSource("vault", tenant.store, SystemClock(), tenant.observer, 5)
+    seen: set[str] = set()
+    uses, last = 0, 1
+    begun = time.monotonic()
+    async with asyncio.timeout(30):
+        while len(seen) < 6:
+            for _ in range(200):  # a refusal would raise
+                seen.add((await source.resolve(tenant.reference())).version)
+                uses += 1
+            if str(last) in seen:
+                last = await asyncio.to_thread(tenant.server.put, tenant.name, "crm", token=f"value-{uses:08}")
+            await asyncio.sleep(0.001)
+    await source.close()
+    await tenant.source.close()
+    assert uses / (time.monotonic() - begun) > 2000
 
 
 async def test_a_refusal_is_remembered_for_a_moment(tenant: Tenant) -> None:
