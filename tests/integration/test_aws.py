@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -97,6 +98,15 @@ async def test_a_secret_of_bytes_is_no_text(tenant: Tenant) -> None:
 async def test_a_secret_that_is_being_deleted_is_gone(tenant: Tenant) -> None:
     tenant.server.client.delete_secret(SecretId=f"{tenant.name}/crm", RecoveryWindowInDays=7)
     assert await tenant.reason(tenant.reference()) == "no_such_secret"
+
+
+async def test_inv_5_debug_logs_show_no_secret(tenant: Tenant, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        assert await tenant.value() == "value-12345678"
+        await asyncio.to_thread(tenant.store.put, tenant.reference(), Secret("rotated-12345678"), tenant.first)
+    assert caplog.records
+    assert "12345678" not in caplog.text
+    assert aws.IDENTITY["AWS_SECRET_ACCESS_KEY"] not in caplog.text
 
 
 async def test_without_an_identity_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

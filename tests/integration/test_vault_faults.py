@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -263,6 +264,16 @@ async def test_inv_5_neither_secrets_nor_logins_are_told(tmp_path: Path) -> None
     assert secret_id not in everything
     assert tenant.server.root.token not in everything
     await tenant.source.close()
+
+
+async def test_inv_5_debug_logs_show_no_secret(tenant: Tenant, caplog: pytest.LogCaptureFixture) -> None:
+    secret_id = (tenant.folder / "secret-id").read_text()
+    with caplog.at_level(logging.DEBUG):
+        assert await tenant.value() == VALUE
+        await asyncio.to_thread(tenant.store.put, tenant.reference(), Secret(CANARY), 1)
+        await tenant.source.close()
+    assert caplog.records
+    assert not [text for text in (VALUE, CANARY, secret_id, "hvs.") if text in caplog.text]
 
 
 async def test_c01_a_vault_that_is_not_there(tmp_path: Path, tenant: Tenant) -> None:

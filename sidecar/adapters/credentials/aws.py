@@ -11,6 +11,7 @@ endpoint and no proxy is taken from the environment. botocore is synchronous and
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,8 @@ class SecretsManager:
     def __init__(self, section: AwsSection, tenant: str, directory: Path) -> None:
         self._section = section
         self._tenant = tenant
+        # At DEBUG it logs whole answers, secrets and all, whatever level our own log has.
+        logging.getLogger("botocore").setLevel(logging.INFO)
         self._client: Any = botocore.session.get_session().create_client(
             "secretsmanager",
             region_name=section.region,

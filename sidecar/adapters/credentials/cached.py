@@ -208,10 +208,12 @@ class CachedSource:
                     return
         except StoreFailure as failure:
             self._tell_failure(place, failure)
-            if not failure.is_outage:
+            if failure.code == "lease_lost":
                 self._held.pop(place, None)
-                if failure.code == "lease_lost":
-                    await self._flight(_reference(self._scheme, place))
+                await self._flight(_reference(self._scheme, place))
+                return
+            if not failure.is_outage:
+                self._drop(place)
                 return
         else:
             failed = await self._flight(_reference(self._scheme, place))

@@ -2,24 +2,58 @@
 
 A reload must not end leases that calls are using. A source whose section is unchanged goes on with what it holds; one
 that nothing uses any more gives back everything, once the calls that may still hold it are over. A store's library is
-imported when it is configured: hvac takes 7 MB, botocore 16.
+imported when it is first used: hvac takes 7 MB, botocore 16.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
 from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.adapters.credentials.cached import GRACE_SECONDS, CachedSource
-from sidecar.adapters.credentials.remote import Store
+from sidecar.adapters.credentials.remote import Fetched, Loan, Store
 from sidecar.config.remotes import AwsSection, VaultSection
 from sidecar.errors import Misconfigured
+from sidecar.model.credential import Reference
 from sidecar.ports import Clock, Observer
 
 _CLOSE_SECONDS: Final = 5.0  # for all that is given back when the process ends, which a pod gives 30
+
+
+class OnFirstUse:
+    """A ``Store`` that is made when it is first asked, in the thread that asks: that takes longer than a loop may."""
+
+    def __init__(self, make: Callable[[], Store]) -> None:
+        self._make = make
+        self._made: Store | None = None
+        self._alone = threading.Lock()
+
+    def fetch(self, reference: Reference) -> Fetched:
+        """As the store does."""
+        return self._store().fetch(reference)
+
+    def renew(self, loan: Loan, /) -> float:
+        """As the store does."""
+        return self._store().renew(loan)
+
+    def give_back(self, loan: Loan, /) -> None:
+        """As the store does."""
+        self._store().give_back(loan)
+
+    def close(self) -> None:
+        """As the store does, if there is one."""
+        if self._made is not None:
+            self._made.close()
+
+    def _store(self) -> Store:
+        with self._alone:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
 
 
 class RemoteSources:
@@ -87,5 +121,5 @@ class RemoteSources:
     def _source(self, scheme: str, settings: Any, store: Callable[[], Store], seconds: float) -> CachedSource:
         key = (scheme, repr(settings))
         if key not in self._made:
-            self._made[key] = CachedSource(scheme, store(), self._clock, self._observer, seconds)
+            self._made[key] = CachedSource(scheme, OnFirstUse(store), self._clock, self._observer, seconds)
         return self._made[key]

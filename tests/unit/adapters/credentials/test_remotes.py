@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from sidecar.adapters.credentials.cached import CachedSource
-from sidecar.adapters.credentials.remote import Fetched
-from sidecar.adapters.credentials.remotes import RemoteSources
+from sidecar.adapters.credentials.remote import Fetched, Loan
+from sidecar.adapters.credentials.remotes import OnFirstUse, RemoteSources
 from sidecar.config.remotes import AwsSection, VaultLogin, VaultSection
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.credential import Reference
 from sidecar.model.secret import Secret
 from tests.fakes.clock import HeldClock
 from tests.fakes.observer import RecordingObserver
+from tests.unit.adapters.credentials.test_cached import ScriptedStore
 
 VAULT = VaultSection(address="http://127.0.0.1:1", login=VaultLogin(method="token", file="token"), timeout_seconds=1)
 OTHER = VaultSection(address="http://127.0.0.1:2", login=VaultLogin(method="token", file="token"), timeout_seconds=1)
@@ -62,6 +64,27 @@ async def test_what_is_held_is_listed_with_the_time_that_is_left(remote: RemoteS
     source._hold(("secret/acme/crm", None), fetched, HeldClock().monotonic())
     assert remote.held() == [{"place": "vault://secret/acme/crm", "version": "3", "seconds": 60.0}]
     await remote.close()
+
+
+def test_a_store_is_made_once_and_when_it_is_asked() -> None:
+    made: list[ScriptedStore] = []
+
+    def make() -> ScriptedStore:
+        made.append(ScriptedStore(lends=True))
+        return made[-1]
+
+    store = OnFirstUse(make)
+    store.close()
+    assert made == []
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(store.fetch, [Reference("vault", "secret/acme/crm", "token")] * 50))
+    (only,) = made
+    assert only.fetched == 50
+    assert store.renew(Loan("lease-1", 1)) == only.renewal
+    store.give_back(Loan("lease-1", 1))
+    store.close()
+    assert only.returned == ["lease-1"]
+    assert only.closed
 
 
 async def test_without_its_section_there_is_no_source(remote: RemoteSources, tmp_path: Path) -> None:
