@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,11 @@ def test_a_port_that_accepts() -> None:
 def test_the_upstream_is_the_real_httpbin_over_tls(stage: Stage) -> None:
     """It serves the certificate made here, and echoes what it is sent."""
     commands: list[list[str]] = []
-    stage._start = lambda name, command: commands.append(command)  # type: ignore[method-assign]  # no real process
+
+    def note(_name: str, command: list[str], _environment: Mapping[str, str] = os.environ) -> None:
+        commands.append(command)
+
+    stage._start = note  # type: ignore[method-assign]  # no real process
     stage._wait = lambda name, serves: None  # type: ignore[method-assign]  # the same
     stage.start()
     upstream, sidecar = commands
