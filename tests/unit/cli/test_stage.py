@@ -140,7 +140,7 @@ def test_the_upstream_is_the_real_httpbin_over_tls(stage: Stage) -> None:
     """It serves the certificate made here, and echoes what it is sent."""
     commands: list[list[str]] = []
 
-    def note(_name: str, command: list[str], _environment: Mapping[str, str] = os.environ) -> None:
+    def note(name: str, command: list[str], environment: Mapping[str, str] = os.environ) -> None:
         commands.append(command)
 
     stage._start = note  # type: ignore[method-assign]  # no real process
