@@ -55,6 +55,7 @@ _LEVELS: Final = {
     "policy_timeout": "warning",
     "policy_slow": "warning",
     "breaker": "warning",
+    "credential": "warning",  # one that was resolved has no line
     "evidence_repaired": "warning",
     "evidence_recovered": "warning",
     "evidence_clock_back": "warning",

@@ -74,7 +74,7 @@ def test_a_call_is_one_line_with_the_fixed_names(log: Log) -> None:
     [
         ("policy_load", {"outcome": "loaded"}, "info"),
         ("policy_load", {"outcome": "failed"}, "error"),
-        ("credential", {"outcome": "credential_unavailable"}, "info"),
+        ("credential", {"outcome": "credential_unavailable"}, "warning"),
         ("breaker", {"connector": "c", "state": "open"}, "warning"),
         ("evidence_full", {"error": "No space left on device"}, "error"),
         ("evidence_recovered", {}, "warning"),
