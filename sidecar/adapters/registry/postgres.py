@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 from sidecar.adapters.registry import migrate, rows
-from sidecar.errors import Misconfigured, SidecarError, Unavailable
+from sidecar.errors import Misconfigured, Refused, SidecarError, Unavailable
 from sidecar.model.registry import Row
 from sidecar.model.secret import Secret
 from sidecar.ports import Clock
@@ -61,65 +61,21 @@ _UPDATE: Final = (
     " written_by = $3, written_at = $4, deleted = $5"
     " WHERE tenant = $6 AND kind = $7 AND id = $8 AND version = $9 AND NOT deleted RETURNING *"
 )
+_STATEMENTS: Final = rows.Statements(_GET, _FIND, _CHANGES, _INSERT, _UPDATE)
 
 
-class PostgresStore:
+class PostgresStore(rows.Table):
     """A ``RegistryStore`` of ``tenant`` in the database whose URL ``url`` gives, asked for at each new connection."""
 
     def __init__(
         self, url: Callable[[], Awaitable[Secret]], tenant: str, clock: Clock, seconds: float = SECONDS
     ) -> None:
+        super().__init__(_STATEMENTS, tenant, clock)
         self._url = url
-        self._tenant = tenant
-        self._clock = clock
         self._seconds = seconds
         self._connection: Any = None
         self._lock = asyncio.Lock()
         self._closed = False
-
-    async def get(self, kind: str, id: str) -> Row | None:
-        """One row; None where there is none, or where it was removed."""
-        rows.check_kind(kind)
-        rows.check_id(id)
-        found = await self._all(_GET, kind, id)
-        return found[0] if found else None
-
-    async def find(self, kind: str, *, after: str | None = None, limit: int = 500) -> list[Row]:
-        """Rows of a kind by id, from the first id greater than ``after``."""
-        rows.check_kind(kind)
-        if after:
-            rows.check_id(after)
-        return await self._all(_FIND, kind, after or "", min(limit, rows.MOST_ROWS))
-
-    async def changes(self, after: int, limit: int) -> list[Row]:
-        """Rows whose sequence is greater than ``after``, by sequence, removed ones included."""
-        return await self._all(_CHANGES, after, min(limit, rows.MOST_ROWS))
-
-    async def put(self, kind: str, id: str, document: dict[str, Any], *, expected: int | None, by: str) -> Row:
-        """Write a whole row over version ``expected``; None: there must be none now."""
-        rows.check_kind(kind)
-        rows.check_id(id)
-        text, at = rows.encoded(document), self._clock.now()
-
-        async def write(connection: Any, sequence: int) -> Any:
-            if expected is None:
-                return await connection.fetchrow(_INSERT, self._tenant, kind, id, sequence, text, by, at)
-            values = (sequence, text, by, at, False, self._tenant, kind, id, expected)
-            return await connection.fetchrow(_UPDATE, *values)
-
-        return await self._write(kind, id, expected, write)
-
-    async def remove(self, kind: str, id: str, *, expected: int, by: str) -> Row:
-        """Remove a row of version ``expected``."""
-        rows.check_kind(kind)
-        rows.check_id(id)
-        at = self._clock.now()
-
-        async def write(connection: Any, sequence: int) -> Any:
-            values = (sequence, None, by, at, True, self._tenant, kind, id, expected)
-            return await connection.fetchrow(_UPDATE, *values)
-
-        return await self._write(kind, id, expected, write)
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -133,15 +89,13 @@ class PostgresStore:
 
         return await self._run(work)
 
-    async def _write(
-        self, kind: str, id: str, expected: int | None, write: Callable[[Any, int], Awaitable[Any]]
-    ) -> Row:
+    async def _write(self, statement: str, values: Callable[[int], tuple[object, ...]], conflict: Refused) -> Row:
         async def work(connection: Any) -> Row:
             async with connection.transaction():
                 sequence = await connection.fetchval(_NEXT, self._tenant)
-                fields = await write(connection, sequence)
+                fields = await connection.fetchrow(statement, *values(sequence))
                 if fields is None:
-                    raise rows.conflict(kind, id, expected)
+                    raise conflict
                 return rows.read(self._tenant, tuple(fields))
 
         return await self._run(work)

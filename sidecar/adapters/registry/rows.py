@@ -1,23 +1,104 @@
-"""What every store checks: what goes in, and what comes out.
+"""What every store does alike: its verbs over one table, and the checks of what goes in and what comes out.
 
 Storage is not trusted: a row that is not the tenant's, or whose document is none, is never handed on (INV-4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from sidecar.errors import Refused, Unavailable
 from sidecar.model.registry import KINDS, Row
+from sidecar.ports import Clock
 
 LONGEST_ID: Final = 200  # characters
 LARGEST_DOCUMENT: Final = 256 << 10  # bytes of JSON
 MOST_ROWS: Final = 10_000  # of one answer
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Statements(NamedTuple):
+    """The same five in each database's own SQL, their values in the same order.
+
+    ``get`` tenant, kind, id; ``find`` tenant, kind, after, limit; ``changes`` tenant, after, limit; ``insert``
+    tenant, kind, id, sequence, document, by, at; ``update`` sequence, document, by, at, deleted, tenant, kind, id,
+    version.
+    """
+
+    get: str
+    find: str
+    changes: str
+    insert: str
+    update: str
+
+
+class Table(ABC):
+    """The verbs of a ``RegistryStore`` of ``tenant``; a database asks and writes in its own way."""
+
+    def __init__(self, statements: Statements, tenant: str, clock: Clock) -> None:
+        self._statements = statements
+        self._tenant = tenant
+        self._clock = clock
+
+    async def get(self, kind: str, id: str) -> Row | None:
+        """One row; None where there is none, or where it was removed."""
+        check_kind(kind)
+        check_id(id)
+        found = await self._all(self._statements.get, kind, id)
+        return found[0] if found else None
+
+    async def find(self, kind: str, *, after: str | None = None, limit: int = 500) -> list[Row]:
+        """Rows of a kind by id, from the first id greater than ``after``."""
+        check_kind(kind)
+        if after:
+            check_id(after)
+        return await self._all(self._statements.find, kind, after or "", min(limit, MOST_ROWS))
+
+    async def changes(self, after: int, limit: int) -> list[Row]:
+        """Rows whose sequence is greater than ``after``, by sequence, removed ones included."""
+        return await self._all(self._statements.changes, after, min(limit, MOST_ROWS))
+
+    async def put(self, kind: str, id: str, document: dict[str, Any], *, expected: int | None, by: str) -> Row:
+        """Write a whole row over version ``expected``; None: there must be none now."""
+        check_kind(kind)
+        check_id(id)
+        text, at = encoded(document), self._clock.now()
+        if expected is not None:
+            return await self._update(kind, id, expected, (text, by, at, False))
+        return await self._write(
+            self._statements.insert,
+            lambda sequence: (self._tenant, kind, id, sequence, text, by, at),
+            conflict(kind, id, None),
+        )
+
+    async def remove(self, kind: str, id: str, *, expected: int, by: str) -> Row:
+        """Remove a row of version ``expected``."""
+        check_kind(kind)
+        check_id(id)
+        return await self._update(kind, id, expected, (None, by, self._clock.now(), True))
+
+    async def _update(self, kind: str, id: str, expected: int, values: tuple[object, ...]) -> Row:
+        return await self._write(
+            self._statements.update,
+            lambda sequence: (sequence, *values, self._tenant, kind, id, expected),
+            conflict(kind, id, expected),
+        )
+
+    @abstractmethod
+    async def _all(self, statement: str, *values: object) -> list[Row]:
+        """Every row that the statement finds for the tenant, which is its first value."""
+
+    @abstractmethod
+    async def _write(self, statement: str, values: Callable[[int], tuple[object, ...]], conflict: Refused) -> Row:
+        """The row that the statement wrote, with the values for the next sequence, in one transaction.
+
+        Raises ``conflict`` where it wrote none.
+        """
 
 
 def check_kind(kind: str) -> None:

@@ -12,11 +12,11 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from sidecar.adapters.registry import migrate, rows
 from sidecar.adapters.registry.worker import Worker
-from sidecar.errors import Misconfigured, Unavailable
+from sidecar.errors import Misconfigured, Refused, Unavailable
 from sidecar.model.registry import Row
 from sidecar.ports import Clock
 
@@ -46,9 +46,10 @@ _NEXT: Final = (
     "INSERT INTO registry_heads (tenant, sequence) VALUES (?, 1)"
     " ON CONFLICT (tenant) DO UPDATE SET sequence = sequence + 1 RETURNING sequence"
 )
+_STATEMENTS: Final = rows.Statements(_GET, _FIND, _CHANGES, _INSERT, _UPDATE)
 
 
-class SqliteStore:
+class SqliteStore(rows.Table):
     """A ``RegistryStore`` of ``tenant`` in the file ``path``, which is made at the first question.
 
     A file that others may read is not opened, nor one whose form a newer version made: every question is then
@@ -56,56 +57,11 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, tenant: str, clock: Clock, seconds: float = SECONDS) -> None:
+        super().__init__(_STATEMENTS, tenant, clock)
         self._path = path
-        self._tenant = tenant
-        self._clock = clock
         self._worker = Worker("registry", seconds)
         self._connection: sqlite3.Connection | None = None  # the worker's alone, like the next one
         self._opened: tuple[int, int] | None = None  # device and inode, once it was right
-
-    async def get(self, kind: str, id: str) -> Row | None:
-        """One row; None where there is none, or where it was removed."""
-        rows.check_kind(kind)
-        rows.check_id(id)
-        found = await self._all(_GET, kind, id)
-        return found[0] if found else None
-
-    async def find(self, kind: str, *, after: str | None = None, limit: int = 500) -> list[Row]:
-        """Rows of a kind by id, from the first id greater than ``after``."""
-        rows.check_kind(kind)
-        if after:
-            rows.check_id(after)
-        return await self._all(_FIND, kind, after or "", min(limit, rows.MOST_ROWS))
-
-    async def changes(self, after: int, limit: int) -> list[Row]:
-        """Rows whose sequence is greater than ``after``, by sequence, removed ones included."""
-        return await self._all(_CHANGES, after, min(limit, rows.MOST_ROWS))
-
-    async def put(self, kind: str, id: str, document: dict[str, Any], *, expected: int | None, by: str) -> Row:
-        """Write a whole row over version ``expected``; None: there must be none now."""
-        rows.check_kind(kind)
-        rows.check_id(id)
-        text, at = rows.encoded(document), self._clock.now()
-
-        def write(connection: sqlite3.Connection, sequence: int) -> Any:
-            if expected is None:
-                return connection.execute(_INSERT, (self._tenant, kind, id, sequence, text, by, at)).fetchone()
-            values = (sequence, text, by, at, 0, self._tenant, kind, id, expected)
-            return connection.execute(_UPDATE, values).fetchone()
-
-        return await self._write(kind, id, expected, write)
-
-    async def remove(self, kind: str, id: str, *, expected: int, by: str) -> Row:
-        """Remove a row of version ``expected``."""
-        rows.check_kind(kind)
-        rows.check_id(id)
-        at = self._clock.now()
-
-        def write(connection: sqlite3.Connection, sequence: int) -> Any:
-            values = (sequence, None, by, at, 1, self._tenant, kind, id, expected)
-            return connection.execute(_UPDATE, values).fetchone()
-
-        return await self._write(kind, id, expected, write)
 
     async def close(self) -> None:
         """Finish what is under way and let go of the file."""
@@ -118,15 +74,13 @@ class SqliteStore:
 
         return await self._worker.run(lambda: self._do(work))
 
-    async def _write(
-        self, kind: str, id: str, expected: int | None, write: Callable[[sqlite3.Connection, int], Any]
-    ) -> Row:
+    async def _write(self, statement: str, values: Callable[[int], tuple[object, ...]], conflict: Refused) -> Row:
         def work(connection: sqlite3.Connection) -> Row:
             connection.execute("BEGIN IMMEDIATE")
             sequence = connection.execute(_NEXT, (self._tenant,)).fetchone()[0]
-            fields = write(connection, sequence)
+            fields = connection.execute(statement, values(sequence)).fetchone()
             if fields is None:
-                raise rows.conflict(kind, id, expected)
+                raise conflict
             row = rows.read(self._tenant, fields)
             connection.execute("COMMIT")
             return row
