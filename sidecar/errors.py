@@ -79,6 +79,9 @@ CODES: Final[dict[str, Code]] = {
     # the credential
     "credential_unavailable": Code(502, "The credential could not be resolved"),
     "credential_misused": Code(403, "The credential may not be used here"),
+    "unknown_credential": Code(404, "There is no such credential"),
+    "read_only": Code(409, "It is changed elsewhere"),
+    "store_unavailable": Code(502, "The credential store did not do it"),
     # the upstream
     "upstream_unavailable": Code(502, "The upstream did not answer"),
     "upstream_timeout": Code(502, "The upstream did not answer in time"),

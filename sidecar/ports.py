@@ -1,4 +1,4 @@
-"""What the inside needs from the outside: Protocols of one to four methods.
+"""What the inside needs from the outside: Protocols of one to five methods.
 
 Adapters implement them, ``wiring`` chooses, ``pipeline/handle.py`` awaits them. Every port has one contract suite
 under ``tests/contract`` that runs on each of its adapters and on its fake.
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from sidecar.model.credential import Credential, Reference
+from sidecar.model.credential import About, Credential, Reference, Terms
 from sidecar.model.decision import Permit, Reads, Verdict
 from sidecar.model.evidence import Leaf, Receipt
 from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.model.registry import Row
+from sidecar.model.secret import Secret
 
 
 class PolicyEngine(Protocol):
@@ -61,6 +62,42 @@ class Refreshing(Protocol):
 
         So many calls that were refused at once cost one resolution. Raises ``Unavailable("credential_unavailable")``.
         """
+
+
+class CredentialStore(Protocol):
+    """Keeps the credentials of one scheme, for administrators: it takes values and never gives one.
+
+    A reference names no version: changes are made over the newest. ``expected`` is the version a change is made
+    over, as ``about`` gave it; the terms of a change are all of its terms, so that None takes one away. A change that
+    returned holds for every call that begins after it.
+
+    Raises, without a value in any of them:
+
+    - ``Refused("unknown_credential")`` where there is none (any more), and ``Refused("conflict")`` where it is there
+      already, or has another version than ``expected``;
+    - ``Refused("tenant_mismatch")`` for a place that is not this tenant's, before anything is asked (C06);
+    - ``Refused("invalid_payload")`` for a value or terms that nothing could be done with, and for a reference that
+      cannot be one of this store;
+    - ``Refused("read_only")`` where somebody else must change it; the detail says who and how;
+    - ``Unavailable("store_unavailable")`` where the store is down, sealed or slow, or forbids it, with that reason. A
+      change that raised it may have happened where the answer was lost, and is never half done: no value is in use
+      without the terms it was stored with.
+    """
+
+    async def about(self, reference: Reference) -> About:
+        """What may be shown of one credential."""
+
+    async def list(self) -> Sequence[About]:
+        """What may be shown of every credential that the tenant may name here, by reference."""
+
+    async def store(self, reference: Reference, secret: Secret, terms: Terms, expected: str | None) -> About:
+        """Store a value: over version ``expected``, or where there is none (None)."""
+
+    async def amend(self, reference: Reference, terms: Terms, expected: str) -> About:
+        """Give the value of version ``expected`` other terms; the value and its version stay."""
+
+    async def delete(self, reference: Reference, expected: str) -> None:
+        """Delete it: no version of it resolves any more."""
 
 
 class Caller(Protocol):

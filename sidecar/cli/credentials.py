@@ -19,13 +19,14 @@ from click.core import ParameterSource
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.private_files import make_private_directory
 from sidecar.adapters.credentials.sealed import Entry, SealedStore, sealed_files
-from sidecar.adapters.credentials.sealed_file import MANY_LINES, VALUE_LIMIT, Kind
+from sidecar.adapters.credentials.sealed_file import Kind
 from sidecar.cli.credentials_test import test
 from sidecar.cli.show import config_option, data, output_option, table
 from sidecar.config.load import read
 from sidecar.config.sections import StoreSection
 from sidecar.errors import Misconfigured
 from sidecar.model.secret import Secret
+from sidecar.rules.credential_terms import MANY_LINES, VALUE_LIMIT
 from sidecar.rules.references import check_identifier
 
 KINDS: Final = get_args(Kind)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 from sidecar.model.secret import Secret
@@ -21,6 +23,39 @@ class Reference(Struct, frozen=True):
     def __str__(self) -> str:
         version = f"@{self.version}" if self.version else ""
         return f"{self.scheme}://{self.locator}{version}" + (f"#{self.field}" if self.field else "")
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """What an administrator says of a credential beside its value.
+
+    ``kind`` is one of ``sidecar.rules.credential_types`` (None: nobody said). ``expires``, in microseconds since the
+    epoch, is the end of this very value: another value has another end. ``rotate_days``: it is to be rotated every so
+    many days, None where nobody promised.
+    """
+
+    kind: str | None = None
+    expires: int | None = None
+    rotate_days: int | None = None
+
+
+class About(Struct, frozen=True, kw_only=True):
+    """What may be shown of a stored credential; never a value, nor anything made from one.
+
+    ``reference`` names no version; of a list it names no field either where a store keeps several fields together
+    (``vault://``, ``aws://``), which have one version and one set of terms. ``version`` is None where the credential
+    is broken, ``created`` and ``updated`` (of the value, not of the terms) are UTC, RFC 3339, None where the store
+    does not say. ``expires`` is the earlier of what was said and of what the value itself says (a certificate).
+    """
+
+    reference: Reference
+    kind: str | None
+    version: str | None
+    created: str | None = None
+    updated: str | None = None
+    expires: int | None = None
+    rotate_days: int | None = None
+    state: Literal["ok", "broken"] = "ok"  # broken: it is there, and does not open or cannot be read
+    changeable: bool = True  # False: whoever lends or declares it changes it
 
 
 class Binding(Struct, frozen=True, kw_only=True):

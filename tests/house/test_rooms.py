@@ -43,6 +43,7 @@ REVEALS = {
     "sidecar/model/secret.py",
     "sidecar/pipeline/identify.py",
     "sidecar/pipeline/inject.py",
+    "sidecar/rules/credential_terms.py",  # looks at its form before it is stored
     "sidecar/rules/placeholders.py",
     "sidecar/rules/scrub.py",
 }

@@ -35,7 +35,6 @@ from sidecar.adapters.credentials.sealed_file import (
     Kind,
     SealedFile,
     UnknownKeyError,
-    check_value,
     decode,
     encode,
     opener,
@@ -45,6 +44,7 @@ from sidecar.adapters.credentials.sealed_file import (
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
+from sidecar.rules.credential_terms import check_value
 from sidecar.rules.credential_types import ends
 from sidecar.rules.references import check_identifier
 from sidecar.rules.sealing import Opener, SealBrokenError

@@ -18,15 +18,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from sidecar.adapters.credentials.master_key import MasterKey
-from sidecar.errors import Misconfigured
-from sidecar.model.secret import SHORTEST, Secret
-from sidecar.rules.credential_types import check_form
+from sidecar.model.secret import Secret
 from sidecar.rules.sealing import KEY_BYTES, Opener, SealBrokenError, Sealer
 
 FILE_LIMIT: Final = 1 << 18  # bytes of a whole file
-VALUE_LIMIT: Final = 1 << 16  # bytes of a secret
-MANY_LINES: Final = ("SSH_KEY", "CERTIFICATE")  # kinds that are never put into a header (A87)
-_NOT_IN_A_HEADER: Final = (b"\r", b"\n", b"\0")
 
 Kind = Literal["API_KEY", "OAUTH", "DATABASE", "BEARER_TOKEN", "BASIC_AUTH", "SSH_KEY", "CERTIFICATE", "CUSTOM"]
 
@@ -51,21 +46,6 @@ class SealedFile(About, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 _DECODER: Final = msgspec.json.Decoder(SealedFile)
-
-
-def check_value(secret: Secret, kind: Kind) -> None:
-    """Raises ``Misconfigured`` for a value that could not be injected or could not be kept out of an answer."""
-    plain = secret.reveal()
-    if len(plain) < SHORTEST:
-        raise Misconfigured(f"the value is shorter than {SHORTEST} bytes: it could not be told from ordinary text")
-    if len(plain) > VALUE_LIMIT:
-        raise Misconfigured(f"the value is longer than {VALUE_LIMIT} bytes")
-    if kind not in MANY_LINES and any(byte in plain for byte in _NOT_IN_A_HEADER):
-        raise Misconfigured(
-            "the value has a line break or NUL in it, and would split the header it is put into; only "
-            f"{' and '.join(MANY_LINES)} may have several lines"
-        )
-    check_form(kind, plain)
 
 
 class UnknownKeyError(Exception):

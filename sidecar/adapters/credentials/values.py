@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar.adapters.credentials.remote import StoreFailure
-from sidecar.adapters.credentials.sealed_file import VALUE_LIMIT
 from sidecar.model.secret import SHORTEST, Secret
+from sidecar.rules.credential_terms import VALUE_LIMIT
 
 
 def field_secrets(data: Mapping[str, Any]) -> dict[str, Secret]:

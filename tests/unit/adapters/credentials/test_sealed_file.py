@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,17 +10,14 @@ from sidecar.adapters.credentials.sealed_file import (
     About,
     SealedFile,
     UnknownKeyError,
-    check_value,
     decode,
     encode,
     opener,
     rewrap,
     seal,
 )
-from sidecar.errors import Misconfigured
 from sidecar.model.secret import Secret
 from sidecar.rules.sealing import SealBrokenError
-from tests.fakes.certificates import Authority
 
 MASTER = generate()
 ABOUT = About(id="github", kind="API_KEY", version=3, created="2026-01-01T00:00:00Z", updated="2026-01-02T00:00:00Z")
@@ -123,11 +119,3 @@ def test_inv_5_the_value_is_not_in_the_file() -> None:
         assert base64.b64encode(b"\0" * before + VALUE.reveal())[4:-4] not in data
     assert VALUE.reveal() not in data
     assert VALUE.reveal() not in msgspec.json.decode(data, type=SealedFile).value
-
-
-def test_a87_a_value_with_lines_is_for_keys_and_certificates_only(tmp_path: Path) -> None:
-    check_value(Secret(Authority(tmp_path).client()), "CERTIFICATE")
-    check_value(Secret("tab\tand space"), "API_KEY")
-    for plain in ("a\nbcd", "a\rbcd", "a\0bcd", "abc", "x" * 65_537):
-        with pytest.raises(Misconfigured):
-            check_value(Secret(plain), "API_KEY")

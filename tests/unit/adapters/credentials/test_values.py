@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from sidecar.adapters.credentials.remote import StoreFailure
-from sidecar.adapters.credentials.sealed_file import VALUE_LIMIT
 from sidecar.adapters.credentials.values import field_secrets
 from sidecar.model.secret import Secret
+from sidecar.rules.credential_terms import VALUE_LIMIT
 
 
 def test_usable_texts_are_secrets() -> None:
