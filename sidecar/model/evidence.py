@@ -15,6 +15,7 @@ LEAF_VERSION = 1
 LEAF_LIMIT = 65_535
 
 INTENT, OUTCOME, REFUSAL, CHUNK, CHANGE = "intent", "outcome", "refusal", "chunk", "change"
+CREDENTIAL = "credential"  # the kind of a change of a credential, beside those of the registry
 
 
 class CredentialUse(Struct, frozen=True, omit_defaults=True):
@@ -58,13 +59,18 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     that was written, or with the leaf's ``code``: ``conflict`` (nothing was written), ``registry_unavailable``
     (whether it was is not known; the registry shows it).
 
+    The kind ``credential`` is of a store of credentials: ``id`` is the reference, ``verb`` store, rotate, amend or
+    delete, and ``before`` and ``after`` are digests of the terms (type, end, promised rotations), never of a value.
+    The version is in the leaf's ``credential``: of the first record the one that is changed, of the second the one
+    that is there now. ``store_unavailable`` is the ``code`` where it is not known whether it was changed.
+
     The kind ``activation`` is a policy's: ``id`` and ``after`` are its revision, ``before`` the one that decided till
     then, ``version`` the line of the history. A bundle that was refused is one record, with the reason as ``code``.
     """
 
-    kind: str  # of the row: model.registry.KINDS
+    kind: str  # of the row: model.registry.KINDS; or credential
     id: str
-    verb: str  # put | remove
+    verb: str  # put | remove; of a credential store | rotate | amend | delete
     version: int | None = None
     before: str | None = None
     after: str | None = None
@@ -82,6 +88,7 @@ class Leaf(Struct, frozen=True, kw_only=True, omit_defaults=True):
     time: int
     tenant: str
     principal: str | None = None
+    key: str | None = None  # id of the API key that was shown
     surface: str = ""
     action: str | None = None
     plane: str | None = None
