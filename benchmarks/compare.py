@@ -1,4 +1,4 @@
-"""The main scenario: the governed call, Envoy and aiohttp side by side, over plain HTTP, in interleaved rounds.
+"""The main scenario: the governed call, Envoy, aiohttp and a bare proxy over plain HTTP, in interleaved rounds.
 
 The governed call is measured by two sidecars: one evaluates the policy on every call, the other keeps decisions as it
 does by default.
@@ -17,7 +17,7 @@ from benchmarks.disk import sync_p50_ms
 from benchmarks.gate import Sent
 from benchmarks.load import Load, drive
 from benchmarks.peers import Peer
-from benchmarks.rows import AIOHTTP, CACHED, ENVOY, GOVERNED, PLAIN, Figure, Row, find, medians
+from benchmarks.rows import AIOHTTP, BARE, CACHED, ENVOY, GOVERNED, PLAIN, Figure, Row, find, medians
 from benchmarks.stage import GOVERNED as SEGMENT
 from benchmarks.stage import Governed, Upstream
 
@@ -53,7 +53,7 @@ class Measured(NamedTuple):
 
 
 def run(folder: Path, effort: Effort, tell: Callable[[str], None]) -> Measured:
-    """Measure all three. Raises ``RuntimeError`` where something does not start."""
+    """Measure them all. Raises ``RuntimeError`` where something does not start."""
     folder.mkdir()
     with ExitStack() as stack:
         upstream = stack.enter_context(Upstream(folder / "upstream"))
@@ -65,7 +65,7 @@ def run(folder: Path, effort: Effort, tell: Callable[[str], None]) -> Measured:
         for name, sidecar in sidecars.items():
             subjects[name] = Peer(sidecar.start(), sidecar.port)
             stack.enter_context(subjects[name].process)
-        for name, start in ((ENVOY, peers.start_envoy), (AIOHTTP, peers.start_aiohttp)):
+        for name, start in ((ENVOY, peers.start_envoy), (AIOHTTP, peers.start_aiohttp), (BARE, peers.start_bare)):
             subjects[name] = start(folder, upstream.port)
             stack.enter_context(subjects[name].process)
         rounds = _Rounds(sidecars, subjects, tell)

@@ -1,9 +1,10 @@
-"""The peers: Envoy from its wheel and a plain aiohttp proxy, in a virtual environment of their own."""
+"""The peers: Envoy and a plain aiohttp proxy in an environment of their own, and a bare proxy in ours."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,12 @@ def start_aiohttp(folder: Path, upstream: int) -> Peer:
     (port,) = free_ports(1)
     command = [_HOME / "bin/python", _HERE / "aiohttp_proxy.py", str(port), str(upstream)]
     return _serving("aiohttp", command, folder, port)
+
+
+def start_bare(folder: Path, upstream: int) -> Peer:
+    """The least that our own wire's libraries can do."""
+    (port,) = free_ports(1)
+    return _serving("bare", [sys.executable, "-m", "benchmarks.bare_proxy", str(port), str(upstream)], folder, port)
 
 
 def _serving(name: str, command: list[Any], folder: Path, port: int) -> Peer:

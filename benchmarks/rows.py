@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 PLAIN: Final = "plain-http"
-GOVERNED, CACHED, ENVOY, AIOHTTP = "governed", "governed, cached", "envoy", "aiohttp"
+GOVERNED, CACHED, ENVOY, AIOHTTP, BARE = "governed", "governed, cached", "envoy", "aiohttp", "bare uvloop"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
