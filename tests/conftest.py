@@ -54,6 +54,7 @@ PARTS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "needs_strace": (_commands("strace"), "apt-get install strace"),
     "needs_opacases": (lambda: is_built("opacases"), "make fixtures"),
     "needs_regal": (lambda: is_built("regal"), "make fixtures"),
+    "needs_toxiproxy": (lambda: is_built("toxiproxy"), "make fixtures"),
     "needs_moto": (_modules("moto", "flask_cors"), "make setup"),
     "needs_vault": (lambda: all(map(is_built, VAULT)), "make fixtures"),
     "needs_root": (_may_mount_disks, "run the tests as root, with the right to mount, mount and mkfs.ext4"),
