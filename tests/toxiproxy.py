@@ -123,7 +123,7 @@ class Toxiproxy:
         except requests.ConnectionError:
             return False
 
-    def ask(self, method: str, path: str, document: object = None) -> Any:
+    def ask(self, method: str, path: str, document: Any = None) -> Any:
         """One request to its API; the answer's document."""
         answered = self._session.request(method, f"{self._api}{path}", json=document, timeout=WAIT)
         answered.raise_for_status()
