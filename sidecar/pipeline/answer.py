@@ -38,6 +38,21 @@ _PASSED: Final = frozenset(
     }
 )
 _PASSED_PREFIXES: Final = (b"ratelimit", b"x-ratelimit-")
+# Types that a refusal names. Any other text of an upstream's header may be the secret that it was sent (INV-5).
+_NAMED: Final = frozenset(
+    {
+        "application/json",
+        "application/octet-stream",
+        "application/problem+json",
+        "application/x-ndjson",
+        "application/xml",
+        "text/csv",
+        "text/event-stream",
+        "text/html",
+        "text/plain",
+        "text/xml",
+    }
+)
 
 
 def check_answer(inbound: Inbound, operation: Operation, limit: int, *, read: bool) -> Decoder | None:
@@ -50,9 +65,10 @@ def check_answer(inbound: Inbound, operation: Operation, limit: int, *, read: bo
     if operation.content_types and inbound.body:
         kind = kinds[0].partition(b";")[0].strip().lower().decode("latin-1") if len(kinds) == 1 else ""
         if kind not in operation.content_types:
+            told = kind if kind in _NAMED else "another type" if kind else "no single type"
             raise Unavailable(
                 "answer_unexpected",
-                f"The upstream answered {kind or 'no single type'!r}, which is not accepted here.",
+                f"The upstream answered {told}; accepted here: {', '.join(sorted(operation.content_types))}.",
             )
     if not read:
         return None
