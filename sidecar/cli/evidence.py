@@ -233,6 +233,8 @@ def _print_report(directory: Path, report: Report) -> None:
         ("root", report.root or "-"),
         ("unknown", _indices(report.unknown, "every intent has its outcome", "intents without an outcome")),
     ]
+    if report.unsettled:
+        rows.append(("unsettled", _indices(report.unsettled, "", "changes with no record of what came of them")))
     if report.repeated:
         rows.append(("repeated", _indices(report.repeated, "", "records close an intent that was closed before")))
     if report.unfinished_bytes:

@@ -20,7 +20,7 @@ from sidecar.adapters.evidence.keys import load_verifier
 from sidecar.adapters.evidence.records import decode
 from sidecar.adapters.evidence.segments import Head, Previous, Record, Segment, read_head, records, segments
 from sidecar.errors import Misconfigured
-from sidecar.model.evidence import CHUNK, INTENT, Leaf
+from sidecar.model.evidence import CHUNK, INTENT, Change, Leaf
 from sidecar.rules.notes import Checkpoint, NoteBrokenError, Verifier
 from sidecar.rules.tree import Frontier, leaf_hash
 
@@ -41,7 +41,11 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What ``verify`` found. ``unknown`` are intents without an outcome: nobody knows whether they had an effect."""
+    """What ``verify`` found.
+
+    ``unknown`` are intents without an outcome: nobody knows whether they had an effect. ``unsettled`` are changes by
+    administrators of which no record says what came of them; the registry, or the credential store, shows it.
+    """
 
     origin: str = ""
     ok: bool = False
@@ -52,6 +56,7 @@ class Report(msgspec.Struct, kw_only=True):
     checkpoint_size: int | None = None
     root: str | None = None
     unknown: list[int] = []
+    unsettled: list[int] = []
     repeated: list[int] = []  # records that close an intent which was closed before
     unfinished_bytes: int = 0  # of a write under way, or torn by a crash and not yet cut off
     problems: list[Problem] = []
@@ -68,12 +73,13 @@ def verify_log(directory: Path, progress: Progress | None = None, vkey: str | No
 
 class _Check:
     def __init__(self, directory: Path, progress: Progress) -> None:
-        self.report = Report(unknown=[], repeated=[], problems=[])
+        self.report = Report(unknown=[], unsettled=[], repeated=[], problems=[])
         self._directory = directory
         self._progress = progress
         self._checkpoint: Checkpoint | None = None
         self._frontier = Frontier()
         self._open: dict[int, str] = {}  # intents without an outcome, and their calls
+        self._changes: dict[int, str] = {}  # changes without a second record, and their calls
         self._kinds = bytearray()  # the kind of every record so far
         self._time = 0
         self._read = self._total = 0
@@ -93,7 +99,7 @@ class _Check:
                 break
         self._progress(self._total, self._total)
         report.records = self._frontier.size
-        report.unknown = list(self._open)
+        report.unknown, report.unsettled = list(self._open), list(self._changes)
         if self._checkpoint and self._frontier.size < self._checkpoint.size:
             self._note(
                 f"the signed checkpoint covers {self._checkpoint.size} records, and only {self._frontier.size} could"
@@ -179,6 +185,8 @@ class _Check:
             self._open[record.index] = leaf.call_id
         elif leaf.intent is not None:
             self._link(record, leaf, leaf.intent, note)
+        elif leaf.change is not None:
+            self._change(record, leaf, leaf.change, note)
 
     def _attachment(self, record: Record, leaf: Leaf, note: Callable[[str], None]) -> None:
         if record.sealed is None:
@@ -198,6 +206,13 @@ class _Check:
             note(f"it follows the intent {intent}, which belongs to another call")
         elif leaf.kind != CHUNK:
             del self._open[intent]
+
+    def _change(self, record: Record, leaf: Leaf, change: Change, note: Callable[[str], None]) -> None:
+        if change.of is None:
+            if leaf.code is None:  # else it is whole: what was refused before anything was changed
+                self._changes[record.index] = leaf.call_id
+        elif self._changes.pop(change.of, None) != leaf.call_id:
+            note(f"it says what came of the change {change.of}, which is not open, or belongs to another call")
 
     def _check_root(self) -> None:
         checkpoint = self._checkpoint

@@ -70,14 +70,17 @@ async def test_tail_shows_who_changed_what_and_what_came_of_it(tmp_path: Path) -
     change = Change(kind="switch", id="principal:alice", verb="put")
     await log.append(a_leaf("change", principal="ada", change=change))
     await log.append(a_leaf("change", principal="ada", change=replace(change, version=1, of=0)))
-    await log.append(a_leaf("change", principal="ada", code="conflict", change=replace(change, of=0)))
+    await log.append(a_leaf("change", principal="ada", change=change))
+    await log.append(a_leaf("change", principal="ada", code="conflict", change=replace(change, of=2)))
+    await log.append(a_leaf("change", principal="ada", change=change))
     await log.close()
     lines = run("tail", "--directory", tmp_path).stdout.splitlines()[1:]
     assert all("change" in line and "ada" in line and "put/switch/principal:alice" in line for line in lines)
-    assert [line.rpartition("  ")[2] for line in lines[1:]] == ["of 0", "conflict"]
+    assert [line.rpartition("  ")[2] for line in lines[1::2]] == ["of 0", "conflict"]
     verified = run("verify", "--directory", tmp_path)
     assert verified.exit_code == 0
     assert "every intent has its outcome" in verified.stdout
+    assert "1 changes with no record of what came of them: 4" in verified.stdout
 
 
 async def test_tail_follows_a_log_that_another_process_writes(

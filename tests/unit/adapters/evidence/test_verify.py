@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sidecar.adapters.evidence import frames, keys, segments
 from sidecar.adapters.evidence.frames import Frame
 from sidecar.adapters.evidence.verify import verify_log
 from sidecar.errors import Misconfigured
+from sidecar.model.evidence import Change, Leaf
 from sidecar.rules.notes import Signer
 from tests.evidence import a_leaf, append_calls, open_log, write_calls
 
@@ -56,6 +58,30 @@ async def test_intents_without_outcome_are_unknown(tmp_path: Path) -> None:  # E
     report = verify_log(tmp_path)
     assert report.ok
     assert report.unknown == [2]
+
+
+def a_change(call: str, of: int | None = None, code: str | None = None) -> Leaf:
+    change = Change(kind="connector", id="crm", verb="put", of=of)
+    return msgspec.structs.replace(a_leaf("change", call_id=call), change=change, code=code)
+
+
+async def test_changes_without_a_second_record_are_unsettled(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    for leaf in (a_change("a"), a_change("lost"), a_change("a", of=0), a_change("refused", code="policy_rejected")):
+        await log.append(leaf)
+    await log.close()
+    report = verify_log(tmp_path)
+    assert report.ok, report.problems
+    assert report.unsettled == [1]
+
+
+@pytest.mark.parametrize(("call", "of"), [("b", 0), ("a", 5)])
+async def test_what_came_of_a_change_needs_its_first_record(tmp_path: Path, call: str, of: int) -> None:
+    log = open_log(tmp_path)
+    await log.append(a_change("a"))
+    await log.append(a_change(call, of=of))
+    await log.close()
+    assert f"what came of the change {of}" in said(tmp_path)
 
 
 async def test_a_second_outcome_is_noted(tmp_path: Path) -> None:
