@@ -97,7 +97,9 @@ class CredentialStore(Protocol):
         """Give the value of version ``expected`` other terms; the value and its version stay."""
 
     async def delete(self, reference: Reference, expected: str) -> None:
-        """Delete it: no version of it resolves any more."""
+        """Delete it: no version of it resolves any more. One of several fields that a store keeps together is taken
+        out of the newest version, and the others stay.
+        """
 
 
 class Caller(Protocol):

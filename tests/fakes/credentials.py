@@ -52,7 +52,7 @@ class HeldStore:
         about, secret = self._held.get(reference.locator, (None, None))
         if reference.scheme != self._scheme or about is None or secret is None or self.broken is not None:
             raise Unavailable("credential_unavailable", "the credential could not be resolved; nothing was sent")
-        return Credential(secret, about.version or "", about.kind, about.expires)
+        return Credential(secret, about.version, about.kind, about.expires)
 
     async def about(self, reference: Reference) -> About:
         return self._at(reference)[0]
@@ -70,7 +70,7 @@ class HeldStore:
         about = About(
             reference=reference,
             kind=kept.kind or "API_KEY",
-            version=str(int(before.version or 0) + 1) if before else "1",
+            version=str(int(before.version) + 1) if before else "1",
             created=before.created if before else now,
             updated=now,
             expires=kept.expires,
