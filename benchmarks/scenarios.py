@@ -66,7 +66,7 @@ def startup(folder: Path, starts: int, tell: Tell) -> Measured:
         tell(f"start {number + 1} with {OPERATIONS} operations")
         began = time.monotonic()
         with sidecar.start() as process:
-            _ask(sidecar.metrics, "/readyz")
+            ask(sidecar.metrics, "/readyz")
             took.append(time.monotonic() - began)
             rss.append(process.rss_mb())
     ready, resident = median(took), median(rss)
@@ -106,11 +106,11 @@ def slow_disk(folder: Path, seconds: int, tell: Tell) -> Measured:
             return Measured([], [Figure(name, _LAG_MS, None, "ms", f"strace did not work: {error}")], [])
         with process:
             tell(f"a slow disk at {connections} connections")
-            before, starting = process.cpu_seconds(), _lag_ms(sidecar)
+            before, starting = process.cpu_seconds(), lag_ms(sidecar)
             with Lateness() as machine:
                 load = drive(sidecar.port, sidecar.stream("slow"), connections, seconds, timeout=30)
             rows = [row("slow-disk", GOVERNED, connections, load, process.cpu_seconds() - before, process.rss_mb())]
-            lag = _lag_ms(sidecar)
+            lag = lag_ms(sidecar)
         counted = upstream.count(SEGMENT)
     problems = [*faults("governed on a slow disk", connections, load)]
     problems += gate.agree(gate.audit(sidecar.evidence), counted, [Sent(load.requests, connections)])
@@ -162,13 +162,13 @@ def soak(folder: Path, tell: Tell, early: int = _SOAK_EARLY, calls: int = _SOAK_
     return Measured(rows, [figure], problems)
 
 
-def _lag_ms(sidecar: Governed) -> float:
+def lag_ms(sidecar: Governed) -> float:
     """The longest delay of its event loop so far, as it says itself."""
-    found = _LAG.search(_ask(sidecar.metrics, "/metrics"))
+    found = _LAG.search(ask(sidecar.metrics, "/metrics"))
     return float(found[1]) * 1e3 if found else 0.0
 
 
-def _ask(port: int, path: str) -> str:
+def ask(port: int, path: str) -> str:
     """One answer of the door of metrics and probes. Raises ``OSError`` unless it is a success."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
         text: bytes = answer.read()
