@@ -143,3 +143,106 @@ class Records(Struct, frozen=True, kw_only=True):
 
     records: tuple[dict[str, Any], ...]
     next: int | None
+
+
+class Bound(Struct, frozen=True, kw_only=True):
+    """A credential as ``sidecar.yaml`` names it: ``id`` is its name there. With ``oauth`` the value is a secret of a
+    client, that access tokens are got with.
+    """
+
+    id: str
+    reference: str
+    hosts: tuple[str, ...]
+    connectors: tuple[str, ...]
+    positions: tuple[str, ...]
+    oauth: bool
+
+
+class HeldVersion(Struct, frozen=True, kw_only=True):
+    """A version of a remote credential that is kept, encrypted, for calls; renewed or forgotten in ``seconds``."""
+
+    version: str
+    seconds: float
+
+
+class CredentialView(Struct, frozen=True, kw_only=True):
+    """A credential, never its value. ``created`` and ``updated`` are UTC, RFC 3339, of the value.
+
+    ``state`` is ok, broken (it is there and does not open), missing (the configuration names it, its store has none)
+    or unknown (its store does not answer). ``changeable`` is False where whoever lends or declares it changes it.
+    ``overdue_days`` counts from the end of ``rotate_days`` and is below 0 before it. ``bindings`` are all places of
+    the configuration that name it, ``used_by`` the connectors in service that need it.
+    """
+
+    reference: str
+    kind: str | None
+    version: str | None
+    state: str
+    changeable: bool
+    created: str | None = None
+    updated: str | None = None
+    expires: int | None = None
+    expired: bool = False
+    rotate_days: int | None = None
+    overdue_days: float | None = None
+    bindings: tuple[Bound, ...] = ()
+    used_by: tuple[str, ...] = ()
+    held: tuple[HeldVersion, ...] = ()
+    evidence_id: str | None = None  # of the change, where it has just been made
+
+
+class StoreFault(Struct, frozen=True, kw_only=True):
+    """A store of credentials that did not answer: what it has is not in the list."""
+
+    store: str
+    code: str
+    message: str
+
+
+class CredentialPage(Struct, frozen=True, kw_only=True):
+    """Credentials; ``next`` is the ``after`` of the next page, or null. A list is whole only without ``faults``."""
+
+    credentials: tuple[CredentialView, ...]
+    faults: tuple[StoreFault, ...]
+    next: str | None
+
+
+class RemovedCredential(Struct, frozen=True, kw_only=True):
+    """What was deleted, the connectors in service that were left without it, and the evidence of it."""
+
+    reference: str
+    version: str
+    left_without: tuple[str, ...]
+    evidence_id: str
+
+
+class Access(Struct, frozen=True, kw_only=True):
+    """One use of a credential by a call, or one change of it by an administrator.
+
+    ``verb`` is use, store, rotate, amend or delete. ``code`` is allowed (the call was answered; ``status`` is the
+    upstream's), done (the change was made), unknown (the process ended before the call's outcome was recorded), or
+    why it was refused or failed, with ``reasons``. ``version`` is None where none was resolved, ``reference`` where
+    the record does not name it.
+    """
+
+    evidence_id: str
+    at: int
+    verb: str
+    reference: str | None
+    version: str | None
+    principal: str | None
+    key: str | None
+    surface: str
+    connector: str | None
+    operation: str | None
+    call_id: str
+    code: str
+    reasons: tuple[str, ...] = ()
+    status: int | None = None
+
+
+class Accesses(Struct, frozen=True, kw_only=True):
+    """Accesses, newest first; ``next`` is the ``before`` of the next page, or null. A page may come short."""
+
+    accesses: tuple[Access, ...]
+    next: int | None
