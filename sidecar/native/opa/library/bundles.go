@@ -117,9 +117,7 @@ func loadBundle(handle int64) (result activated) {
 	if len(faults) > 0 {
 		return activated{loaded: loaded{Faults: faults}}
 	}
-	own := last.Add(1)
-	policies.Store(own, compiled)
-	return activated{loaded: loaded{Handle: own, Facts: facts}, Tested: tested}
+	return activated{loaded: loaded{Handle: keep(compiled), Facts: facts}, Tested: tested}
 }
 
 func panicked(cause any) []policy.Fault {

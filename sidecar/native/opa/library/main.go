@@ -42,11 +42,10 @@ var (
 
 // Six processors: one for the event loop's evaluation, four for those that were sent to threads because they are
 // slow, one spare. With two, slow evaluations keep the event loop waiting up to 10 ms until one is pre-empted; six
-// cost 5 % more CPU, for idle collector threads. GC at 400 %: an evaluation costs 10 % less CPU than at 200 % for
-// 8 MB more memory; 800 % gains nothing and costs 16 MB more. An environment's GOMAXPROCS and GOGC do not count.
+// cost 5 % more CPU, for idle collector threads. An environment's GOMAXPROCS and GOGC do not count.
 func init() {
 	runtime.GOMAXPROCS(6)
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(garbagePercent)
 }
 
 type loaded struct {
@@ -77,9 +76,15 @@ func load(source []byte) (result loaded) {
 	if len(faults) > 0 {
 		return loaded{Faults: faults}
 	}
+	return loaded{Handle: keep(compiled), Facts: facts}
+}
+
+// keep gives a policy its handle.
+func keep(compiled *policy.Policy) int64 {
 	handle := last.Add(1)
 	policies.Store(handle, compiled)
-	return loaded{Handle: handle, Facts: facts}
+	memory.trim()
+	return handle
 }
 
 // sidecar_opa_evaluate answers one input within deadline microseconds and returns bytes<<3 | status.
@@ -123,6 +128,7 @@ func evaluate(handle int64, document []byte, deadline time.Duration) (answer []b
 //export sidecar_opa_release
 func sidecar_opa_release(handle C.int64_t) {
 	policies.Delete(int64(handle))
+	memory.trim()
 }
 
 // sidecar_opa_free frees a text returned by this library.
