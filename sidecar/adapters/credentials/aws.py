@@ -81,10 +81,10 @@ class SecretsManager:
         missing = "no_such_secret" if reference.version is None else "no_such_version"
         with _understood(missing):
             answer = self._client.get_secret_value(SecretId=name, **_which(reference.version))
-            text = answer.get("SecretString")
-            if text is None:
+            version = str(answer["VersionId"])  # first: a cut answer says nothing about the secret
+            if "SecretBinary" in answer:
                 raise StoreFailure("unusable_secret")
-            return Fetched(_fields(text), answer["VersionId"], self._section.max_age_seconds)
+            return Fetched(_fields(answer["SecretString"]), version, self._section.max_age_seconds)
 
     def renew(self, _loan: Loan) -> float:
         """Nothing is lent."""
