@@ -18,8 +18,8 @@ from click.core import ParameterSource
 
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.private_files import make_private_directory
-from sidecar.adapters.credentials.sealed import Entry, SealedStore, sealed_files
 from sidecar.adapters.credentials.sealed_file import Kind
+from sidecar.adapters.credentials.sealed_folder import Entry, SealedFolder, sealed_files
 from sidecar.cli.credentials_test import test
 from sidecar.cli.show import config_option, data, output_option, table
 from sidecar.config.load import read
@@ -148,8 +148,9 @@ def rotate(name: str | None, more: tuple[str, ...], master: bool, **where: str |
         key, count = store.rotate_master()
         click.echo(f"The master key is now {key}; {count} credentials were wrapped anew.", err=True)
         return
-    kind = next((entry.about.kind for entry in store.list() if entry.id == name and entry.about), "API_KEY")
-    version = store.rotate(name, _value(kind))
+    kind = next((entry.head.kind for entry in store.list() if entry.id == name and entry.head), KINDS[0])
+    store.entry(name)
+    version = store.put(name, _value(kind), kind)
     click.echo(f"Rotated {name}: version {version}.", err=True)
 
 
@@ -210,8 +211,8 @@ def _places(where: dict[str, Any]) -> Places:
     return Places(Path(directory or beside / section.directory), Path(key_file or beside / section.key_file))
 
 
-def _store(where: dict[str, Any]) -> SealedStore:
-    return SealedStore(*_places(where))
+def _store(where: dict[str, Any]) -> SealedFolder:
+    return SealedFolder(*_places(where))
 
 
 def _refuse(more: tuple[str, ...]) -> None:
@@ -244,7 +245,7 @@ def _value(kind: str) -> Secret:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    about = entry.about
+    about = entry.head
     return {
         "id": entry.id,
         "kind": about.kind if about else None,

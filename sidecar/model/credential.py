@@ -42,10 +42,10 @@ class About(Struct, frozen=True, kw_only=True):
     """What may be shown of a stored credential; never a value, nor anything made from one.
 
     ``reference`` names no version; of a list it names no field either where a store keeps several fields together
-    (``vault://``, ``aws://``), which have one version and one set of terms. ``version`` is what a change is made over;
-    a credential that is broken has the version ``broken``, and is stored anew or deleted over that. ``created`` and
-    ``updated`` (of the value, not of the terms) are UTC, RFC 3339, None where the store does not say. ``expires`` is
-    the earlier of what was said and of what the value itself says (a certificate).
+    (``vault://``, ``aws://``), which have one version and one set of terms. ``version`` is what a change is made
+    over; a credential that is broken has the version ``broken``, and is stored anew or deleted over that.
+    ``created`` and ``updated`` (of the value, not of the terms) are UTC, RFC 3339, None where the store does not
+    say. ``expires`` is the earlier of what was said and of what the value itself says (a certificate).
     """
 
     reference: Reference

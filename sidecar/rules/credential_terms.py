@@ -71,6 +71,16 @@ def check_change(reference: Reference, secret: Secret | None, terms: Terms, now:
         raise Refused("invalid_payload", error.detail, error.reasons) from None
 
 
+def check_version(found: str | None, expected: str | None) -> None:
+    """Raises ``Refused`` unless what is there (None: nothing) is of the version a change is to be made over."""
+    if found is None and expected is not None:
+        raise Refused("unknown_credential", "There is no such credential, or it was deleted.")
+    if found is not None and expected is None:
+        raise Refused("conflict", "There is such a credential already: say over which version it is to be stored.")
+    if found != expected:
+        raise Refused("conflict", "The credential was changed meanwhile: read it again, then change it.")
+
+
 def own_end(secret: Secret, kind: str | None, now: int) -> int | None:
     """When a value ends of itself. Raises ``Misconfigured`` where it has."""
     end = ends(kind, secret.reveal()) if kind is not None else None

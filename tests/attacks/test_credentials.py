@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.master_key import MasterKey, generate
 from sidecar.adapters.credentials.sealed import SealedStore
-from sidecar.adapters.credentials.sealed_file import About, UnknownKeyError, decode, encode, opener, seal
+from sidecar.adapters.credentials.sealed_file import Head, UnknownKeyError, decode, encode, opener, seal
 from sidecar.cli.credentials import credentials
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.credential import Reference
@@ -42,7 +42,7 @@ def _opens(data: bytes, masters: list[MasterKey]) -> bool:
 def test_c05_no_bit_of_a_sealed_file_can_be_flipped_and_no_byte_cut_off() -> None:
     master = generate()
     day = "2026-01-01T00:00:00Z"
-    about = About(id="github", kind="API_KEY", version=1, created=day, updated=day)
+    about = Head(id="github", kind="API_KEY", version=1, created=day, updated=day)
     data = encode(seal(about, Secret(KEY), master))
     assert _opens(data, [master])
     for at in range(len(data)):
@@ -64,7 +64,7 @@ def test_inv_5_no_file_of_the_store_holds_a_value_in_any_form(tmp_path: Path) ->
     master_key.create(key_file)
     store = SealedStore(tmp_path / "store", key_file)
     store.put("github", Secret(KEY))
-    store.rotate("github", Secret(KEY + b"2"))
+    store.put("github", Secret(KEY + b"2"))
     store.rotate_master()
     for path in tmp_path.rglob("*"):
         data = path.read_bytes() if path.is_file() else b""

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, cast
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from sidecar.adapters.credentials.master_key import MasterKey
+from sidecar.model.credential import Terms
 from sidecar.model.secret import Secret
 from sidecar.rules.sealing import KEY_BYTES, Opener, SealBrokenError, Sealer
 
@@ -26,17 +27,42 @@ FILE_LIMIT: Final = 1 << 18  # bytes of a whole file
 Kind = Literal["API_KEY", "OAUTH", "DATABASE", "BEARER_TOKEN", "BASIC_AUTH", "SSH_KEY", "CERTIFICATE", "CUSTOM"]
 
 
-class About(Struct, frozen=True, kw_only=True):
-    """What may be shown of a credential. Times are UTC, RFC 3339."""
+class Head(Struct, frozen=True, kw_only=True):
+    """What may be shown of a credential. ``created`` and ``updated`` are UTC, RFC 3339; the terms are as
+    ``sidecar.model.credential.Terms`` has them, and left out of the document where nobody said them.
+    """
 
     id: str
     kind: Kind
     version: Annotated[int, Meta(ge=1)]
     created: str
     updated: str
+    expires: int | UnsetType = UNSET
+    rotate_days: int | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, id: str, terms: Terms, *, version: int, created: str, updated: str) -> Head:
+        """A head with checked terms; nobody having said the kind, it is an API key."""
+        return Head(
+            id=id,
+            kind=cast(Kind, terms.kind or "API_KEY"),
+            version=version,
+            created=created,
+            updated=updated,
+            expires=UNSET if terms.expires is None else terms.expires,
+            rotate_days=UNSET if terms.rotate_days is None else terms.rotate_days,
+        )
+
+    def head(self) -> Head:
+        """This alone, where it is part of more."""
+        return Head(**{name: getattr(self, name) for name in Head.__struct_fields__})
+
+    def terms(self) -> Terms:
+        """What was said of the value."""
+        return Terms(kind=self.kind, expires=_said(self.expires), rotate_days=_said(self.rotate_days))
 
 
-class SealedFile(About, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SealedFile(Head, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The document: ``wrapped_key`` opens under ``master_key``, and ``value`` under what it wraps."""
 
     format: Literal["policy-sidecar sealed credential 1"] = "policy-sidecar sealed credential 1"
@@ -45,6 +71,7 @@ class SealedFile(About, frozen=True, kw_only=True, forbid_unknown_fields=True):
     value: bytes
 
 
+_TERMS: Final = ("expires", "rotate_days")  # authenticated where they are said: older files have none
 _DECODER: Final = msgspec.json.Decoder(SealedFile)
 
 
@@ -52,18 +79,14 @@ class UnknownKeyError(Exception):
     """The file names a master key that is not at hand."""
 
 
-def seal(about: About, secret: Secret, master: MasterKey) -> SealedFile:
+def seal(head: Head, secret: Secret, master: MasterKey) -> SealedFile:
     """Seal a secret under a fresh key of its own."""
     key = secrets.token_bytes(KEY_BYTES)
     return SealedFile(
-        id=about.id,
-        kind=about.kind,
-        version=about.version,
-        created=about.created,
-        updated=about.updated,
+        **{name: getattr(head, name) for name in Head.__struct_fields__},
         master_key=master.id,
-        wrapped_key=_wrap(about, key, master),
-        value=Sealer(key).seal(secret.reveal(), _value_context(about)),
+        wrapped_key=_wrap(head, key, master),
+        value=Sealer(key).seal(secret.reveal(), _value_context(head)),
     )
 
 
@@ -94,8 +117,12 @@ def decode(data: bytes, name: str) -> SealedFile:
     return file
 
 
-def _wrap(about: About, key: bytes, master: MasterKey) -> bytes:
-    return Sealer(master.secret.reveal()).seal(key, _key_context(about, master.id))
+def _said(value: int | UnsetType) -> int | None:
+    return None if value is UNSET else value
+
+
+def _wrap(head: Head, key: bytes, master: MasterKey) -> bytes:
+    return Sealer(master.secret.reveal()).seal(key, _key_context(head, master.id))
 
 
 def _unwrap(file: SealedFile, masters: Iterable[MasterKey]) -> bytes:
@@ -106,12 +133,13 @@ def _unwrap(file: SealedFile, masters: Iterable[MasterKey]) -> bytes:
     raise UnknownKeyError("the credential is sealed under a master key that is not in the key file")
 
 
-def _key_context(about: About, master: str) -> bytes:
-    return _context("key", about.id, str(about.version), master)
+def _key_context(head: Head, master: str) -> bytes:
+    return _context("key", head.id, str(head.version), master)
 
 
-def _value_context(about: About) -> bytes:
-    return _context("value", about.id, str(about.version), about.kind, about.created, about.updated)
+def _value_context(head: Head) -> bytes:
+    said = [f"{name}={value}" for name in _TERMS if (value := getattr(head, name)) is not UNSET]
+    return _context("value", head.id, str(head.version), head.kind, head.created, head.updated, *said)
 
 
 def _context(*parts: str) -> bytes:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+from typing import Final
 
 import msgspec
 import pytest
 
-from sidecar.adapters.credentials.master_key import generate
+from sidecar.adapters.credentials.master_key import _named, generate
 from sidecar.adapters.credentials.sealed_file import (
-    About,
+    Head,
     SealedFile,
     UnknownKeyError,
     decode,
@@ -16,11 +18,12 @@ from sidecar.adapters.credentials.sealed_file import (
     rewrap,
     seal,
 )
+from sidecar.model.credential import Terms
 from sidecar.model.secret import Secret
 from sidecar.rules.sealing import SealBrokenError
 
 MASTER = generate()
-ABOUT = About(id="github", kind="API_KEY", version=3, created="2026-01-01T00:00:00Z", updated="2026-01-02T00:00:00Z")
+ABOUT = Head(id="github", kind="API_KEY", version=3, created="2026-01-01T00:00:00Z", updated="2026-01-02T00:00:00Z")
 VALUE = Secret("value-12345678")
 
 
@@ -119,3 +122,34 @@ def test_inv_5_the_value_is_not_in_the_file() -> None:
         assert base64.b64encode(b"\0" * before + VALUE.reveal())[4:-4] not in data
     assert VALUE.reveal() not in data
     assert VALUE.reveal() not in msgspec.json.decode(data, type=SealedFile).value
+
+
+# Written before a sealed file had terms.
+OLDER: Final = (
+    b'{"id":"github","kind":"OAUTH","version":3,"created":"2026-01-01T00:00:00Z","updated":"2026-01-02T00:00:00Z",'
+    b'"format":"policy-sidecar sealed credential 1","master_key":"mk-4c3dd7879e3150af","wrapped_key":"ATDtGrYTFiQPC0'
+    b'ak+QhnBzAAAAAAAAAAAAAAAADrzwzjT6KLxgyFKJBpiDS6FHqvdLeyS2LgbYw+WuYZKjbuMP80UTO5LgaGFa61J8s=","value":"AetCQ5ld3fy'
+    b'ph2jTCRmw3rEAAAAAAAAAAAAAAABiEvaOQm3iliyNuRNmZrNxj23lt5772yo4JGJTIWw="}\n'
+)
+
+
+def test_a_file_of_before_terms_still_opens() -> None:
+    file = decode(OLDER, "github")
+    assert opener(file, [_named(hashlib.sha256(b"golden").digest())]).plain() == VALUE.reveal()
+    assert file.terms() == Terms(kind="OAUTH")
+    assert encode(file) == OLDER
+
+
+def test_terms_are_part_of_the_document() -> None:
+    head = Head.of("github", Terms(expires=7, rotate_days=30), version=1, created="c", updated="u")
+    file = decode(encode(seal(head, VALUE, MASTER)), "github")
+    assert _opens(file)
+    assert (file.head(), file.terms()) == (head, Terms(kind="API_KEY", expires=7, rotate_days=30))
+
+
+@pytest.mark.parametrize("change", [{"expires": 8}, {"expires": msgspec.UNSET}, {"rotate_days": 31}])
+def test_c05_an_end_that_was_moved_or_taken_away_does_not_open(change: dict[str, object]) -> None:
+    file = _sealed(expires=7, rotate_days=30)
+    assert _opens(file)
+    assert not _opens(msgspec.structs.replace(file, **change))
+    assert not _opens(msgspec.structs.replace(_sealed(), expires=7))
