@@ -20,6 +20,7 @@ from sidecar.adapters.counting import LocalCounter
 from sidecar.adapters.credentials.environment import EnvironmentSource
 from sidecar.adapters.credentials.remotes import RemoteSources
 from sidecar.adapters.credentials.sealed import SealedStore
+from sidecar.adapters.credentials.sealed_store import SealedCredentials
 from sidecar.adapters.evidence.log import SegmentLog
 from sidecar.adapters.observation.fanout import Observers
 from sidecar.adapters.observation.lines import LineWriter
@@ -42,7 +43,16 @@ from sidecar.model.secret import Secret
 from sidecar.pipeline.decisions import DecisionCache
 from sidecar.pipeline.parts import Parts
 from sidecar.pipeline.switches import Switches
-from sidecar.ports import Analysed, Clock, CredentialSource, EvidenceLog, Observer, PolicyEngine, RegistryStore
+from sidecar.ports import (
+    Analysed,
+    Clock,
+    CredentialSource,
+    CredentialStore,
+    EvidenceLog,
+    Observer,
+    PolicyEngine,
+    RegistryStore,
+)
 from sidecar.rules.addresses import check_addresses, own_addresses, static_addresses
 from sidecar.rules.catalogue import IN_FORCE, Catalogue, Standing, compile_catalogue
 from sidecar.rules.oauth import ClientGrant
@@ -69,6 +79,16 @@ SOURCES: Mapping[str, Callable[[Config, Path, RemoteSources], CredentialSource]]
         ("env", lambda config, _, __: EnvironmentSource(os.environ, allowed=config.store.allow_environment)),
         ("vault", lambda config, home, remote: remote.vault(config.vault, config.tenant, home)),
         ("aws", lambda config, home, remote: remote.aws(config.aws, config.tenant, home)),
+    ]
+)
+
+# What administrators may do to the credentials of each scheme, likewise.
+STORES: Mapping[str, Callable[[Config, Path, RemoteSources], CredentialStore]] = table(
+    [
+        (
+            "encrypted",
+            lambda config, at, _: SealedCredentials(at / config.store.directory, at / config.store.key_file),
+        ),
     ]
 )
 
@@ -222,6 +242,7 @@ class Built(NamedTuple):
     remote: RemoteSources
     oauth: OAuthSource
     lasting: Mapping[str, CredentialSource]  # what policy and registry ask, to the end
+    stores: dict[str, CredentialStore]  # by scheme, of the configuration that is served
 
 
 def build(loaded: Loaded, lines: LineWriter) -> Built:
@@ -269,21 +290,24 @@ def build(loaded: Loaded, lines: LineWriter) -> Built:
     held.append(parts)
     registry = REGISTRIES["sqlite" if config.registry.postgres is None else "postgres"](loaded, sources, clock)
     lasting = {scheme: sources[scheme] for scheme in _fixed_schemes(config) & sources.keys()}
-    return Built(parts, engine, policy, evidence, caller, resolver, metrics, registry, remote, oauth, lasting)
+    stores = credential_stores(loaded, remote)
+    return Built(parts, engine, policy, evidence, caller, resolver, metrics, registry, remote, oauth, lasting, stores)
 
 
 def swap(built: Built, loaded: Loaded, catalogue: Catalogue) -> None:
     """Serve another configuration, compiled to ``catalogue``, from the next call on. Everything that can fail comes
     before the first change."""
     addresses = static_addresses(loaded.config.destinations)
-    sources = credential_sources(loaded, built.remote)
+    sources, stores = credential_sources(loaded, built.remote), credential_stores(loaded, built.remote)
     built.caller.swap(http_settings(loaded, catalogue.standing))
     built.resolver.fix(addresses)
     built.parts.credentials = with_tokens(built.oauth, loaded, sources)
     built.parts.catalogue = catalogue
     built.parts.decisions.resize(loaded.config.policy.cache_entries)
     built.policy.configure(loaded)
-    built.remote.settle([*sources.values(), *built.lasting.values()])
+    built.stores.clear()
+    built.stores.update(stores)
+    built.remote.settle([*sources.values(), *built.lasting.values(), *stores.values()])
 
 
 def server_addresses(config: Config) -> list[tuple[str, int]]:
@@ -303,6 +327,13 @@ def credential_sources(loaded: Loaded, remote: RemoteSources) -> dict[str, Crede
     absent = {name for name, section in (("vault", config.vault), ("aws", config.aws)) if section is None}
     there = (schemes | _fixed_schemes(config)) & SOURCES.keys() - absent
     return {scheme: SOURCES[scheme](config, loaded.directory, remote) for scheme in there}
+
+
+def credential_stores(loaded: Loaded, remote: RemoteSources) -> dict[str, CredentialStore]:
+    """The stores that are configured, by scheme; what they keep may be referred to or not."""
+    config = loaded.config
+    absent = {name for name, section in (("vault", config.vault), ("aws", config.aws)) if section is None}
+    return {scheme: STORES[scheme](config, loaded.directory, remote) for scheme in STORES.keys() - absent}
 
 
 def with_tokens(
