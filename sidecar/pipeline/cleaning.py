@@ -6,13 +6,17 @@ Every step of it is bounded: a small coded piece may stand for a very long text,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
+from sidecar.errors import Unavailable
 from sidecar.model.decision import Obligations
 from sidecar.model.exchange import Inbound
 from sidecar.pipeline.answer import Headers, check_answer, is_read, passed_headers, withheld
 from sidecar.rules.catalogue import Operation
 from sidecar.rules.decoding import Decoder, Undecodable
 from sidecar.rules.scrub import PIECE, Scrubber
+
+HEAD_SEARCHED: Final = 1 << 14  # bytes of the headers that would pass; more of a hostile text would hold the others
 
 
 def cleaning(
@@ -24,8 +28,18 @@ def cleaning(
     """
     read = scrubber.longest > 0 or is_read(operation, obligations)
     decoder = check_answer(inbound, operation, limit, read=read)
-    headers, _ = scrubber.scrub_headers(passed_headers(inbound.headers, decoded=decoder is not None))
+    headers = passed_headers(inbound.headers, decoded=decoder is not None)
+    if scrubber.longest:
+        headers = _searched(inbound, headers, scrubber)
     return Cleaning(scrubber, decoder), headers
+
+
+def _searched(inbound: Inbound, headers: Headers, scrubber: Scrubber) -> Headers:
+    if not scrubber.can_read(inbound.headers):
+        raise Unavailable("answer_withheld", "The answer is in a charset that cannot be searched for this secret.")
+    if sum(len(name) + len(value) for name, value in headers) > HEAD_SEARCHED:
+        raise Unavailable("answer_withheld", "The answer's headers are too long to be searched for secrets.")
+    return scrubber.scrub_headers(headers)[0]
 
 
 class Cleaning:
@@ -52,7 +66,9 @@ class Cleaning:
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """What may go out now, in pieces. Raises ``Unavailable`` for what cannot be decoded or told from a secret."""
         if self._decoder is None:
-            yield self._stream.feed(piece)
+            step = PIECE if self._scrubber.longest else len(piece) or 1
+            for at in range(0, len(piece), step):
+                yield self._stream.feed(piece[at : at + step])
             return
         try:
             for text in self._decoder.pieces(piece):

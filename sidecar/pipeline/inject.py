@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 import orjson
 
@@ -18,7 +18,6 @@ from sidecar.rules.masking import tokens
 _AUTHORIZATION = b"authorization"
 # Bytes a header value cannot hold; a secret with one would split the request (A87, RFC 9110 section 5.5).
 _UNSENDABLE = frozenset(range(0x20)) | {0x7F}
-_LONG_LINE: Final = 24  # bytes; a shorter rest of a key is of no use
 _PAIRS: Final = "BASIC_AUTH"  # the kind whose value may be user:password
 
 
@@ -67,7 +66,7 @@ def inject(request: Outbound, connector: Connector, credential: Credential, now:
     if auth.style == "certificate":  # proves us in the handshake: nothing an upstream could echo leaves
         return Injected(request._replace(certificate=credential), ())
     if auth.style == "body":
-        return Injected(_with_member(request, auth.path or "", plain), (secret, *_lines(plain)))
+        return Injected(*_with_member(request, auth.path or "", secret))
     if not plain or not _UNSENDABLE.isdisjoint(plain):
         raise _unavailable("unsendable", "The credential holds bytes that no header or query may carry.")
     match auth.style:
@@ -78,15 +77,15 @@ def inject(request: Outbound, connector: Connector, credential: Credential, now:
             if auth.username is not None or credential.kind != _PAIRS or b":" not in plain:
                 pair = (auth.username or "").encode() + b":" + plain
             encoded = base64.b64encode(pair)
-            return Injected(
-                _with_header(request, _AUTHORIZATION, b"Basic " + encoded), _basic_secrets(secret, plain, pair)
-            )
+            sent = _with_header(request, _AUTHORIZATION, b"Basic " + encoded)
+            return Injected(sent, (*_basic_secrets(secret, plain, pair), Secret(encoded)))
         case "header":
             assert auth.name is not None
             return Injected(_with_header(request, auth.name.lower().encode("ascii"), plain), (secret,))
         case "query":
             assert auth.name is not None
-            return Injected(_with_query(request, auth.name, plain), (secret,))
+            value = quote(plain, safe="")
+            return Injected(_with_query(request, auth.name, value), _as_sent(secret, value.encode()))
 
 
 def _basic_secrets(secret: Secret, plain: bytes, pair: bytes) -> tuple[Secret, ...]:
@@ -95,11 +94,9 @@ def _basic_secrets(secret: Secret, plain: bytes, pair: bytes) -> tuple[Secret, .
     return password, Secret(pair)
 
 
-def _lines(plain: bytes) -> list[Secret]:
-    """The long lines of a secret that has several, such as a PEM key: an echo may break its lines in another way."""
-    lines = plain.splitlines()
-    long = [line for line in lines if len(line) >= _LONG_LINE and not line.startswith(b"-----")]
-    return [Secret(line) for line in long] if len(lines) > 1 else []
+def _as_sent(secret: Secret, sent: bytes) -> tuple[Secret, ...]:
+    """The secret, and what was written for it: base64 of the whole request is not base64 of the secret."""
+    return (secret,) if sent == secret.reveal() else (secret, Secret(sent))
 
 
 def _unavailable(reason: str, detail: str) -> Unavailable:
@@ -111,24 +108,25 @@ def _with_header(request: Outbound, name: bytes, value: bytes) -> Outbound:
     return request._replace(headers=[*kept, (name, value)])
 
 
-def _with_query(request: Outbound, name: str, plain: bytes) -> Outbound:
+def _with_query(request: Outbound, name: str, value: str) -> Outbound:
     path, _, query = request.target.partition("?")
-    pairs = [pair for pair in query.split("&") if pair and pair.partition("=")[0] != name]
-    pairs.append(f"{name}={quote(plain, safe='')}")
+    pairs = [pair for pair in query.split("&") if pair and unquote_plus(pair.partition("=")[0]) != name]
+    pairs.append(f"{name}={value}")
     return request._replace(target=f"{path}?{'&'.join(pairs)}")
 
 
-def _with_member(request: Outbound, pointer: str, plain: bytes) -> Outbound:
+def _with_member(request: Outbound, pointer: str, secret: Secret) -> tuple[Outbound, tuple[Secret, ...]]:
     """The JSON body with the secret as the member at ``pointer`` (RFC 6901), whose parent is there."""
     *parents, last = tokens(pointer)
     try:
+        text = secret.reveal().decode()
         document: Any = orjson.loads(request.body)
         place = document
         for name in parents:
             place = place[name]
         if not isinstance(place, dict):
             raise TypeError(pointer)
-        place[last] = plain.decode()
-        return request._replace(body=orjson.dumps(document))
+        place[last] = text
+        return request._replace(body=orjson.dumps(document)), _as_sent(secret, orjson.dumps(text)[1:-1])
     except (ValueError, KeyError, TypeError):  # no JSON, no such parent, or a secret that is no text
         raise _unavailable("no_place", "The request's body has no place for its credential.") from None

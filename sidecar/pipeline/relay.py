@@ -12,6 +12,9 @@ from sidecar.pipeline.cleaning import Cleaning
 from sidecar.pipeline.meter import windows
 from sidecar.pipeline.switches import Cut
 
+# A queue of a thousand small chunks, or one that stands for a thousand, is read without waiting for anything.
+_TURN_SECONDS: Final = 0.005
+
 _LEFT: Final = Unavailable("cancelled", "The stream was left before its end.")
 
 
@@ -35,12 +38,15 @@ async def relay(
         task = cut.task = asyncio.current_task()
         if cut.error is not None:
             raise cut.error
+        now = asyncio.get_running_loop().time
+        turn = now()
         async for chunk in source:
             for text in clean.feed(chunk):
                 for part in windows(text):
                     yield await covered(part)
-                if clean.decodes:
-                    await asyncio.sleep(0)  # a chunk may stand for a thousand more: others run in between
+                if clean.decodes or now() - turn > _TURN_SECONDS:
+                    await asyncio.sleep(0)  # others run in between
+                    turn = now()
         for part in windows(clean.finish()):
             yield await covered(part)
         ending = None

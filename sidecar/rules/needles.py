@@ -6,16 +6,57 @@ one of three ways, by where it stands; the characters at its ends share their bi
 
 from __future__ import annotations
 
+import re
 from binascii import b2a_base64
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from sidecar.model.secret import SHORTEST
+
+LONG: Final = 24  # bytes; a shorter word of a document is of no use by itself, and may be any word
 
 _URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
+_WRITTEN: Final = ("latin-1", "cp1252", "utf-16-le", "utf-16-be")
+_URL_PASSWORD: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:([^\s@]+)@")
+_STRUCTURES: Final = (b"\n", b"\r", b"\\n", b"{")
+_BETWEEN_WORDS: Final = re.compile(rb"[\s\"',:={}\[\]]+|\\[nr]")
 
 
 def texts(plain: bytes) -> list[bytes]:
-    """The secret, and what becomes of it where its bytes are read as Latin-1 and written as UTF-8 (WSGI does)."""
-    return [plain] if plain.isascii() else [plain, plain.decode("latin-1").encode()]
+    """What the secret's bytes are where they are not written in base64 or hex.
+
+    A secret with characters beyond ASCII is also searched for as it looks where its bytes were read as Latin-1 and
+    written as UTF-8 (WSGI does), and where its characters were written in Latin-1, Windows-1252 or, their NULs taken
+    away, UTF-16. One with quotation marks: where these are doubled (RFC 4180 section 2, and SQL).
+    """
+    if plain.isascii() and b'"' not in plain and b"'" not in plain:
+        return [plain]
+    made = [plain, *(plain.replace(mark, mark * 2) for mark in (b'"', b"'") if mark in plain)]
+    if not plain.isascii():
+        made.append(plain.decode("latin-1").encode())
+        for charset in _WRITTEN:
+            with suppress(UnicodeError):  # no text, or not of this charset
+                made.append(plain.decode().encode(charset).replace(b"\0", b""))
+    return [plain, *(text for text in dict.fromkeys(made) if text != plain and len(text) >= SHORTEST)]
+
+
+def passwords(plain: bytes) -> list[bytes]:
+    """The password alone of a secret that is a URL with one: as it is written there, and as it is meant."""
+    found = _URL_PASSWORD.search(plain) if b"://" in plain else None
+    both = {found[1], unquote_to_bytes(found[1])} if found else ()
+    return sorted(password for password in both if len(password) >= SHORTEST)
+
+
+def words(plain: bytes) -> list[bytes]:
+    """The long words of a secret that has several lines, or is a document: a PEM key, or a JSON file with one in it.
+
+    An upstream that takes it apart may echo a part, and break its lines in another way.
+    """
+    if not any(mark in plain for mark in _STRUCTURES):
+        return []
+    return [word for word in _BETWEEN_WORDS.split(plain) if len(word) >= LONG and not word.startswith(b"-----")]
 
 
 def cores(plain: bytes) -> Iterator[bytes]:
@@ -29,11 +70,16 @@ def cores(plain: bytes) -> Iterator[bytes]:
 
 
 def places(text: bytes, needle: bytes) -> Iterator[int]:
-    """Every place of the needle, overlapping ones too."""
+    """Places of the needle that cover all that it covers anywhere: of those that overlap one, only the last.
+
+    A text may be nothing but overlapping needles, and each costs a comparison with all of the needle.
+    """
+    size = len(needle)
     at = text.find(needle)
     while at >= 0:
         yield at
-        at = text.find(needle, at + 1)
+        further = text.rfind(needle, at + 1, at + 2 * size - 1)
+        at = further if further >= 0 else text.find(needle, at + size)
 
 
 def beginning(text: bytes, needle: bytes) -> int | None:

@@ -3,14 +3,17 @@
 Found: the plain bytes; percent- and form-encoding; JSON's and other backslash escapes; HTML character references;
 hex; base64 and base64url at each of their three alignments, folded into lines or not (the Basic pair
 ``user:secret`` is one of these); and up to three of these wrapped in each other, with any part of a secret's bytes
-escaped and in either case of hex. A non-ASCII secret is also found where it was read as Latin-1 and written as UTF-8.
+escaped and in either case of hex. A non-ASCII secret is also found where it was read as Latin-1 and written as UTF-8,
+and in Latin-1, Windows-1252 and UTF-16. White space around a secret does not count: HTTP and most readers take it
+off. Of a URL the password is found alone; of a document or a key with lines each long word, however its lines break.
 
 How: the answer is read as it stands and with each kind of escape taken away (:mod:`sidecar.rules.escapes`), and each
 reading is searched for a handful of needles. Building them costs microseconds, so they are built for a call and
 dropped with it; no pattern is ever compiled from a secret, because ``re`` would keep it.
 
 In base64 the characters at either end share their bits with the neighbouring bytes and stay: at most four bits of
-the secret's first and last byte. Not found: a secret that was cut, reversed, hashed, encrypted or compressed.
+the secret's first and last byte. Not found: a secret that was cut, broken up by other text, put into other case,
+reversed, hashed, encrypted or compressed, or written in a code that is not named above.
 
 A secret shorter than ``SHORTEST`` bytes cannot be told from ordinary text and is refused: the call must not be made.
 Between that and eight bytes ordinary text may be masked by chance, which is the safe side.
@@ -25,7 +28,7 @@ from typing import Final, NoReturn
 from sidecar.errors import Unavailable
 from sidecar.model.secret import SHORTEST, Secret
 from sidecar.rules.escapes import BACKSLASH, FOLD, FOLDING, PERCENT, REFERENCE, WIDE, Escape, Reading, decoded
-from sidecar.rules.needles import beginning, cores, places, texts
+from sidecar.rules.needles import beginning, cores, passwords, places, texts, words
 
 REDACTED: Final = b"[REDACTED]"
 REDACTED_NAME: Final = b"redacted"  # a header's name must stay a token (RFC 9110 section 5.1)
@@ -36,6 +39,12 @@ _KINDS: Final = (PERCENT, BACKSLASH, REFERENCE)
 _SPACED: Final = bytes.maketrans(b"+", b" ")
 _HOLD_BYTES: Final = 1 << 16
 _HOLD_RATIO: Final = 36  # a byte as \uXXXX of \uXXXX: the longest honest form of a byte
+_LONG_HOLD: Final = 1 << 12  # bytes; what is held beyond is read anew when it has grown by this share, not by a byte
+_GROWTH: Final = 16
+# What a secret beyond ASCII is searched for in; in others it is written with other bytes.
+_SEARCHED_CHARSETS: Final = frozenset(
+    {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "latin-1", "windows-1252", "cp1252"}
+)
 _ASCII_CHARSETS: Final = (
     *("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-", "latin", "windows-125", "cp125"),
     *("gb2312", "gbk", "gb18030", "big5", "euc-", "shift_jis", "koi8-"),
@@ -50,12 +59,14 @@ def is_scrubbable(headers: Iterable[Header]) -> bool:
 
     Header names are lower-case. Anything else is to be withheld (A108).
     """
+    return all(charset.startswith(_ASCII_CHARSETS) for charset in _charsets(headers))
+
+
+def _charsets(headers: Iterable[Header]) -> Iterator[str]:
     for name, value in headers:
         if name == b"content-type" and b"charset" in value.lower():
-            charset = value.lower().partition(b"charset")[2].lstrip(b" =\t\"'").decode("latin-1")
-            if not charset.startswith(_ASCII_CHARSETS):
-                return False
-    return True
+            for said in value.lower().split(b"charset")[1:]:
+                yield said.lstrip(b" =\t\"'").partition(b";")[0].rstrip(b" \t\"'").decode("latin-1")
 
 
 class Scrubber:
@@ -65,20 +76,25 @@ class Scrubber:
     Raises ``Unavailable("credential_unavailable")`` for a secret that is too short to be found.
     """
 
-    __slots__ = ("_base64", "_hex", "_lower", "_plain", "_quoted", "_spaced", "longest")
+    __slots__ = ("_base64", "_hex", "_is_ascii", "_lower", "_plain", "_quoted", "_spaced", "longest")
 
     def __init__(self, secrets: Sequence[Secret]) -> None:
         plain: list[bytes] = []
+        folded: list[bytes] = []
         for secret in secrets:
-            if len(secret) < SHORTEST:
+            text = secret.reveal().strip()
+            if len(text) < SHORTEST:
                 raise Unavailable(
                     "credential_unavailable", "the credential is too short to be kept out of the answer"
                 )
-            plain += texts(secret.reveal())
+            for one in (text, *passwords(text)):
+                plain += texts(one)
+            folded += (word for word in words(text) if word not in folded)
         self._plain = tuple(dict.fromkeys(plain))
+        self._is_ascii = all(map(bytes.isascii, self._plain))
         self._lower = tuple(text.lower() for text in self._plain)
         self._spaced = tuple(text.translate(_SPACED) for text in self._plain if b" " in text)
-        self._base64 = tuple(core for text in self._plain for core in cores(text))
+        self._base64 = (*(core for text in self._plain for core in cores(text)), *folded)
         self._hex = tuple(text.hex().encode() for text in self._plain)
         self._quoted = any(b'"' in text for text in self._plain)
         self.longest = max(map(len, self._plain), default=0)
@@ -88,6 +104,10 @@ class Scrubber:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a scrubber holds secrets and cannot be pickled or copied out")
+
+    def can_read(self, headers: Iterable[Header]) -> bool:
+        """Whether these secrets would be found in an answer of the charset that these headers name."""
+        return is_scrubbable(headers) and (self._is_ascii or _SEARCHED_CHARSETS.issuperset(_charsets(headers)))
 
     def scrub_body(self, body: bytes) -> tuple[bytes, int]:
         """The body with each form of a secret replaced by ``REDACTED``, and how many there were."""
@@ -250,19 +270,26 @@ class Stream:
     Only a tail that could still become a secret is held back. ``count`` is how many were found so far.
     """
 
-    __slots__ = ("_done", "_held", "_scrubber", "count")
+    __slots__ = ("_done", "_due", "_held", "_scrubber", "count")
 
     def __init__(self, scrubber: Scrubber) -> None:
         self._scrubber = scrubber
         self._held = b""
         self._done = 0  # how much of what is held already went out, as part of a mask
+        self._due = 0  # how much is to be held before it is read again
         self.count = 0
 
     def feed(self, piece: bytes) -> bytes:
         """What may go out now. Raises ``Unavailable("answer_withheld")`` for a tail that never ends."""
-        released = self._release(self._held + piece, final=False)
-        if len(self._held) > _HOLD_BYTES + _HOLD_RATIO * self._scrubber.longest:
+        text = self._held + piece
+        if len(text) < self._due:
+            self._held = text
+            return b""
+        released = self._release(text, final=False)
+        held = len(self._held)
+        if held > _HOLD_BYTES + _HOLD_RATIO * self._scrubber.longest:
             raise Unavailable("answer_withheld", "the answer could not be told from an echoed credential")
+        self._due = held + held // _GROWTH if held > _LONG_HOLD else 0
         return released
 
     def finish(self, last: bytes = b"") -> bytes:

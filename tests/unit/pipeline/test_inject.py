@@ -46,7 +46,8 @@ def test_basic_and_its_pair_is_a_secret_too(user: str) -> None:
     name, value = made.request.headers[-1]
     assert name == b"authorization"
     assert base64.b64decode(value.removeprefix(b"Basic ")) == user.encode() + b":pass:word"
-    assert {secret.reveal() for secret in made.secrets} == {b"pass:word", user.encode() + b":pass:word"}
+    pair = user.encode() + b":pass:word"
+    assert {secret.reveal() for secret in made.secrets} == {b"pass:word", pair, base64.b64encode(pair)}
 
 
 def test_header_under_its_lower_case_name() -> None:
@@ -122,7 +123,7 @@ def test_body_over_whatever_the_agent_put_there() -> None:
     made = into_body(b't"k', {"auth": {"token": "mine", "b": 1}, "q": [1]})
     assert orjson.loads(made.request.body) == {"auth": {"token": 't"k', "b": 1}, "q": [1]}
     assert made.request.headers == [ACCEPT]
-    assert [secret.reveal() for secret in made.secrets] == [b't"k']
+    assert [secret.reveal() for secret in made.secrets] == [b't"k', b't\\"k']
     assert orjson.loads(into_body(b"token", {}, "/a~1b").request.body) == {"a/b": "token"}
 
 
@@ -165,7 +166,7 @@ def test_a_basic_credential_may_hold_user_and_password(kind: str | None, usernam
     )
     assert base64.b64decode(made.request.headers[-1][1].removeprefix(b"Basic ")) == pair
     alone = b"pass" if pair == b"user:pass" else b"user:pass"
-    assert {secret.reveal() for secret in made.secrets} == {alone, pair}
+    assert {secret.reveal() for secret in made.secrets} == {alone, pair, base64.b64encode(pair)}
 
 
 @pytest.mark.parametrize("style", ["bearer", "basic", "header", "query", "body", "certificate"])
@@ -196,10 +197,35 @@ def test_a_misuse_says_which_bound_it_broke(path: str, value: Any, reason: str) 
     assert [one.code for one in refused.value.reasons] == [reason]
 
 
-def test_each_long_line_of_a_secret_with_lines_is_a_secret_too() -> None:
+def test_a_key_with_lines_is_found_however_its_lines_break() -> None:
     lines = [b"-----BEGIN OPENSSH PRIVATE KEY-----", b"A" * 70, b"B" * 70, b"short=="]
     made = into_body(b"\n".join(lines), {}, "/key")
-    assert [secret.reveal() for secret in made.secrets] == [b"\n".join(lines), b"A" * 70, b"B" * 70]
-    scrubbed = Scrubber(made.secrets).scrub_body(b"key: " + b" ".join(lines))[0]
-    assert b"AAA" not in scrubbed
-    assert b"BBB" not in scrubbed
+    for joined in (b" ", b"\r\n", b""):
+        scrubbed = Scrubber(made.secrets).scrub_body(b"key: " + joined.join(lines))[0]
+        assert b"AAA" not in scrubbed
+        assert b"BBB" not in scrubbed
+
+
+@pytest.mark.parametrize(
+    "auth", [{"style": "basic"}, {"style": "query", "name": "key"}, {"style": "header", "name": "k"}]
+)
+def test_the_request_as_it_was_sent_is_found_in_base64(auth: dict[str, str]) -> None:
+    made = injected(b'pass "word"/1', [], **auth)
+    shown = b"\r\n".join([made.request.target.encode(), *(b": ".join(header) for header in made.request.headers)])
+    assert_redacted(made, shown)
+
+
+def test_a_body_as_it_was_sent_is_found_in_base64() -> None:
+    made = into_body(b'pass "word"\\\n', {"q": 1}, "/key")
+    assert_redacted(made, made.request.body)
+
+
+def assert_redacted(made: Injected, shown: bytes) -> None:
+    for shift in range(3):
+        scrubbed = Scrubber(made.secrets).scrub_body(base64.b64encode(b"." * shift + shown))
+        assert scrubbed[1] == 1
+
+
+def test_a_query_field_is_replaced_however_its_name_is_written() -> None:
+    made = injected(b"token", [], "/x?%6bey=mine&k%65y&q=key", style="query", name="key")
+    assert made.request.target == "/x?q=key&key=token"

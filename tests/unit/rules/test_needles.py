@@ -6,13 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.rules.needles import beginning, cores, places, texts
+from sidecar.rules.needles import beginning, cores, passwords, places, texts, words
 
 
 def test_a_text_that_is_not_ascii_has_a_second_form() -> None:
     assert texts(b"plain") == [b"plain"]
     assert texts("ü".encode()) == ["ü".encode(), "Ã¼".encode()]
-    assert texts(b"\xff") == [b"\xff", b"\xc3\xbf"]
+    assert texts(b"\xff\xfe\xfd") == [b"\xff\xfe\xfd", b"\xc3\xbf\xc3\xbe\xc3\xbd"]
+    assert texts("zügig".encode()) == ["zügig".encode(), "zÃ¼gig".encode(), b"z\xfcgig"]
+    assert texts("€-süß".encode())[2:] == [b"\x80-s\xfc\xdf", b"\xac -s\xfc\xdf", b" \xac-s\xfc\xdf"]
+
+
+def test_quotation_marks_may_be_doubled() -> None:
+    assert texts(b"it's") == [b"it's", b"it''s"]
+    assert texts(b'a"b"c') == [b'a"b"c', b'a""b""c']
 
 
 @given(before=st.binary(max_size=9), secret=st.binary(min_size=4, max_size=40), after=st.binary(max_size=9))
@@ -36,9 +43,52 @@ def test_cores_hold_what_the_secret_alone_determines() -> None:
         assert left[-1:] != right[-1:]
 
 
-def test_every_place_is_found_overlapping_ones_too() -> None:
+@pytest.mark.parametrize(
+    ("url", "alone"),
+    [
+        (b"postgres://user:pa%40ss-word@db.example:5432/x", [b"pa%40ss-word", b"pa@ss-word"]),
+        (b"redis://:pass-word@cache.example", [b"pass-word"]),
+        (b"https://example/a:b@c", []),
+        (b"https://u:abc@example", []),  # no longer than what any text may hold
+        (b"user:pass-word@example", []),
+    ],
+)
+def test_the_password_of_a_url_is_known_by_itself(url: bytes, alone: list[bytes]) -> None:
+    assert passwords(url) == alone
+
+
+LINE, OTHER = b"A" * 64, b"B" * 40
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"-----BEGIN PRIVATE KEY-----\n" + LINE + b"\n" + OTHER + b"\nshort==\n-----END PRIVATE KEY-----\n",
+        b"-----BEGIN PRIVATE KEY-----\\n" + LINE + b"\\n" + OTHER + b"\\nshort==\\n-----END PRIVATE KEY-----",
+        b'{"type": "account", "private_key": "-----BEGIN\\n' + LINE + b'\\n", "id": "' + OTHER + b'"}',
+    ],
+)
+def test_the_long_words_of_a_document_are_known_by_themselves(document: bytes) -> None:
+    assert words(document) == [LINE, OTHER]
+
+
+def test_what_is_one_word_has_no_others() -> None:
+    assert words(LINE) == []
+    assert words(LINE + b" " + LINE) == []
+
+
+def test_the_places_of_a_needle_cover_what_all_of_them_do() -> None:
     assert list(places(b"aXaXa", b"aXa")) == [0, 2]
     assert list(places(b"", b"a")) == []
+    assert list(places(b"aaaaaaa", b"aaa")) == [0, 2, 4]
+    assert list(places(b"abab.ab", b"ab")) == [0, 2, 5]
+
+
+@given(text=st.text(alphabet="ab", max_size=40).map(str.encode), needle=st.sampled_from([b"a", b"ab", b"aba", b"aa"]))
+def test_places_that_are_left_out_lie_within_the_others(text: bytes, needle: bytes) -> None:
+    size = len(needle)
+    every = {at + more for at in range(len(text)) if text.startswith(needle, at) for more in range(size)}
+    assert {at + more for at in places(text, needle) for more in range(size)} == every
 
 
 @pytest.mark.parametrize(
