@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from sidecar.config.load import Loaded
@@ -11,11 +11,14 @@ from sidecar.listeners.admin import AdminDoor
 from sidecar.listeners.admin_answers import Verbs
 from sidecar.listeners.admin_tls import admin_context, names_of
 from sidecar.model.registry import CONNECTOR, KEY, PRINCIPAL, Row, Statistics
-from sidecar.operations.changes import Changes
+from sidecar.operations.changes import ChangeLog, Changes
 from sidecar.operations.following import Follower
 from sidecar.operations.operator.tenant import TenantRecord
 from sidecar.operations.registered import Register, Registered
+from sidecar.operations.tenant.accesses import AccessLog
+from sidecar.operations.tenant.bindings import Bindings
 from sidecar.operations.tenant.connectors import Connectors
+from sidecar.operations.tenant.credentials import Credentials
 from sidecar.operations.tenant.evidence import Evidence
 from sidecar.operations.tenant.keys import Keys
 from sidecar.operations.tenant.planes import Planes
@@ -25,7 +28,7 @@ from sidecar.operations.tenant.sources import Sources
 from sidecar.operations.tenant.switches import KillSwitches
 from sidecar.pipeline.handle import handle
 from sidecar.pipeline.parts import Parts
-from sidecar.ports import RegistryStore
+from sidecar.ports import CredentialStore, RegistryStore
 from sidecar.rules.registered import Combined
 from sidecar.wiring import split
 
@@ -34,6 +37,8 @@ class Around(NamedTuple):
     """What the process gives its administrators beside the path's parts.
 
     ``declared`` is the file's configuration of the moment; ``serve`` serves it together with what is registered.
+    ``stores`` keep credentials, by scheme; ``held`` are the remote ones that are kept for calls. ``unknown`` are the
+    intents that an ended process left without an outcome.
     """
 
     declared: Callable[[], Config]
@@ -43,6 +48,9 @@ class Around(NamedTuple):
     bundles: BundlePolicies | None
     connections: Callable[[str], tuple[int, int, int]]
     new_id: Callable[[], str]
+    stores: Mapping[str, CredentialStore]
+    held: Callable[[], list[dict[str, Any]]]
+    unknown: Callable[[], Collection[int]]
 
 
 class _Taker:
@@ -97,6 +105,13 @@ class Administration:
             tenant=TenantRecord(self.registered, register),
             switches=KillSwitches(store, changes, tenant, parts.switches.listed, self._is_known),
             policies=Policies(around.bundles),
+            credentials=Credentials(
+                around.stores,
+                Bindings(self.registered, around.held, parts.clock.now),
+                ChangeLog(parts.evidence, tenant, around.new_id),
+                parts.clock.now,
+            ),
+            accesses=AccessLog(parts.reader, tenant, around.unknown),
         )
         self.door = AdminDoor(parts, around.new_id, self.verbs)
 

@@ -8,6 +8,7 @@ recorded as evidence and answered as a problem document (RFC 9457), as on the ag
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable
 from math import ceil
@@ -19,7 +20,8 @@ from aiohttp import hdrs, web
 
 from sidecar.errors import Misconfigured, Refused, SidecarError, Unavailable
 from sidecar.listeners.access import reply
-from sidecar.listeners.admin_answers import AdminAnswers, Asked, Told, Verbs
+from sidecar.listeners.admin_answers import AdminAnswers, Verbs
+from sidecar.listeners.admin_asked import Asked, Told
 from sidecar.listeners.admin_bodies import decoded
 from sidecar.listeners.admin_caller import SOCKET, SURFACE, Place, admit, check_site, peer, place, unproven
 from sidecar.listeners.admin_openapi import openapi
@@ -46,6 +48,8 @@ _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
+_TAG: Final = re.compile(r'"[!#-~]{1,128}"')  # RFC 9110 section 8.8.3, without the bytes that no version here has
+_AN_ETAG: Final = 'If-Match is an ETag of this door, such as "3".'
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -119,10 +123,11 @@ class AdminDoor:
             wanted = " or ".join(sorted(ADMIN_GUARDS[endpoint.guard]))
             raise Refused("forbidden", f"This route is for the role {wanted}; yours: {_listed(principal.roles)}.")
         await self._take(principal)
-        query = _query(request, endpoint.query)
-        version = _version(request) if endpoint.matches else None
+        query = _query(request, (*endpoint.names, *endpoint.query))
+        tag = _tag(request) if endpoint.matches or endpoint.tagged else None
+        version = _version(tag) if endpoint.matches else None
         body = await _body(request, endpoint)
-        told = await endpoint.answer(Asked(principal, found.values, query, body, version))
+        told = await endpoint.answer(Asked(principal, found.values, query, body, version, tag))
         return await _response(told)
 
     def _check_switches(self, principal: Principal) -> None:
@@ -185,8 +190,9 @@ def _query(request: web.BaseRequest, known: tuple[str, ...]) -> dict[str, str]:
     return query
 
 
-def _version(request: web.BaseRequest) -> int | None:
-    """Which version the change is about: of If-Match (``"3"``), or None for a new thing (``If-None-Match: *``).
+def _tag(request: web.BaseRequest) -> str | None:
+    """Which version the change is about: what If-Match has in quotes, or ``*`` for whichever it is now; None for a
+    new thing (``If-None-Match: *``).
 
     Raises ``Refused``: precondition_required where neither is said (RFC 6585 section 3), malformed.
     """
@@ -205,10 +211,19 @@ def _version(request: web.BaseRequest) -> int | None:
         return None
     text = matches[0].strip()
     if text == "*":
-        return ANY_VERSION
-    if not (text.startswith('"') and text.endswith('"') and text[1:-1].isascii() and text[1:-1].isdecimal()):
-        raise Refused("malformed", 'If-Match is an ETag of this door, such as "3".')
-    return int(text[1:-1][:18])
+        return text
+    if not _TAG.fullmatch(text):
+        raise Refused("malformed", _AN_ETAG)
+    return text[1:-1]
+
+
+def _version(tag: str | None) -> int | None:
+    """The number of a version. Raises ``Refused("malformed")``."""
+    if tag is None or tag == "*":
+        return None if tag is None else ANY_VERSION
+    if not tag.isdecimal():
+        raise Refused("malformed", _AN_ETAG)
+    return int(tag[:18])
 
 
 async def _body(request: web.BaseRequest, endpoint: Endpoint) -> Any:
@@ -226,9 +241,7 @@ async def _body(request: web.BaseRequest, endpoint: Endpoint) -> Any:
     value = parse_json(raw) if raw else {}
     if not isinstance(value, dict):
         raise Refused("invalid_payload", "The body is a JSON object.")
-    if endpoint.body is not None:
-        return decoded(value, endpoint.body)
-    return value
+    return value if endpoint.body is None else decoded(value, endpoint.body)
 
 
 async def _response(told: Told) -> web.Response:

@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from sidecar.errors import Refused
+from sidecar.listeners.admin_asked import Asked, Told, flag, limit_of, number
+from sidecar.listeners.admin_credentials import CredentialAnswers
 from sidecar.listeners.routes import OPERATOR
 from sidecar.model.admin import Records
-from sidecar.model.call import Outcome
-from sidecar.model.principal import Principal
 from sidecar.operations.operator.tenant import TenantRecord
-from sidecar.operations.registered import MOST_LISTED, page
+from sidecar.operations.registered import page
+from sidecar.operations.tenant.accesses import AccessLog
 from sidecar.operations.tenant.connectors import Connectors
+from sidecar.operations.tenant.credentials import Credentials
 from sidecar.operations.tenant.evidence import Evidence
 from sidecar.operations.tenant.keys import Keys
 from sidecar.operations.tenant.planes import Planes
@@ -22,30 +24,7 @@ from sidecar.operations.tenant.sources import Sources
 from sidecar.operations.tenant.switches import KillSwitches
 
 View = TypeVar("View")
-_PAGE: Final = 100
 _OPERATORS_ONLY: Final = ("configuration", "doors")  # of the status: paths and addresses of the machine
-
-
-class Asked(NamedTuple):
-    """A request that passed its guard. ``version`` is If-Match's: None for a new thing (``If-None-Match: *``)."""
-
-    principal: Principal
-    at: dict[str, str]
-    query: dict[str, str]
-    body: Any
-    version: int | None
-
-
-class Told(NamedTuple):
-    """The answer: a value and its version as an ETag, or the outcome of a call."""
-
-    value: Any = None
-    status: int = 200
-    version: int | None = None
-    outcome: Outcome | None = None
-
-
-Answer = Callable[[Asked], Awaitable[Told]]
 
 
 class Verbs(NamedTuple):
@@ -62,6 +41,8 @@ class Verbs(NamedTuple):
     tenant: TenantRecord
     switches: KillSwitches
     policies: Policies
+    credentials: Credentials
+    accesses: AccessLog
 
 
 class AdminAnswers:
@@ -70,6 +51,7 @@ class AdminAnswers:
     def __init__(self, verbs: Verbs, document: Callable[[], dict[str, Any]]) -> None:
         self._verbs = verbs
         self._document = document
+        self.credentials = CredentialAnswers(verbs.credentials, verbs.accesses)
 
     async def openapi(self, _: Asked) -> Told:
         return Told(self._document())
@@ -111,7 +93,7 @@ class AdminAnswers:
         view = await self._verbs.connectors.save(
             asked.at["connector"],
             asked.body,
-            draft=_flag(asked, "draft"),
+            draft=flag(asked, "draft"),
             version=asked.version,
             by=asked.principal.id,
         )
@@ -168,7 +150,7 @@ class AdminAnswers:
 
     async def save_source(self, asked: Asked) -> Told:
         view = await self._verbs.sources.save(
-            asked.at["source"], asked.body, draft=_flag(asked, "draft"), version=asked.version, by=asked.principal.id
+            asked.at["source"], asked.body, draft=flag(asked, "draft"), version=asked.version, by=asked.principal.id
         )
         return _saved(view, asked)
 
@@ -274,7 +256,7 @@ class AdminAnswers:
     async def list_evidence(self, asked: Asked) -> Told:
         before = asked.query.get("before")
         records, following = await self._verbs.evidence.recent(
-            asked.query.get("principal"), _limit(asked), None if before is None else _number(before, "before")
+            asked.query.get("principal"), limit_of(asked), None if before is None else number(before, "before")
         )
         return Told(Records(records=tuple(records), next=following))
 
@@ -322,36 +304,16 @@ def _known(asked: Asked) -> int:
     return asked.version
 
 
-def _flag(asked: Asked, name: str) -> bool:
-    text = asked.query.get(name, "false")
-    if text not in ("true", "false"):
-        raise Refused("invalid_payload", f"{name} is true or false.")
-    return text == "true"
-
-
-def _number(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise Refused("invalid_payload", f"{name} is a number.")
-    return int(text)
-
-
-def _limit(asked: Asked) -> int:
-    limit = _number(asked.query["limit"], "limit") if "limit" in asked.query else _PAGE
-    if not 1 <= limit <= MOST_LISTED:
-        raise Refused("invalid_payload", f"limit is a number from 1 to {MOST_LISTED}.")
-    return limit
-
-
 def _filtered(views: Iterable[View], asked: Asked, *names: str) -> list[View]:
     """Those whose fields are as the query says; ``declared`` is true or false."""
     wanted: dict[str, object] = {name: asked.query[name] for name in names if name in asked.query}
     if "declared" in wanted:
-        wanted["declared"] = _flag(asked, "declared")
+        wanted["declared"] = flag(asked, "declared")
     return [view for view in views if all(getattr(view, name) == value for name, value in wanted.items())]
 
 
 def _page(
     name: str, views: Iterable[View], asked: Asked, key: Callable[[Any], str] = lambda view: str(view.id)
 ) -> Told:
-    listed, following = page(views, key, _limit(asked), asked.query.get("after"))
+    listed, following = page(views, key, limit_of(asked), asked.query.get("after"))
     return Told({name: listed, "next": following})

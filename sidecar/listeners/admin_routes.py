@@ -9,7 +9,9 @@ from typing import Final, NamedTuple
 
 from sidecar.config.sections import ConnectorSection, PlaneSection, PrincipalSection, SourceSection
 from sidecar.listeners import admin_bodies as bodies
-from sidecar.listeners.admin_answers import AdminAnswers, Answer
+from sidecar.listeners.admin_answers import AdminAnswers
+from sidecar.listeners.admin_asked import Answer
+from sidecar.listeners.admin_credentials import CredentialAnswers
 from sidecar.listeners.routes import CHANGES, OPERATES, READS, READS_EVIDENCE, RUNS
 from sidecar.model import admin as views
 from sidecar.model.registry import ConnectorView, Switch
@@ -26,7 +28,9 @@ class Listed(NamedTuple):
 
 class Endpoint(NamedTuple):
     """One route. ``section`` is a body that stands as in ``sidecar.yaml``, ``body`` one of this door's own;
-    ``matches`` says that the change needs If-Match or If-None-Match; ``runs`` that the answer is the upstream's.
+    ``matches`` says that the change needs If-Match or If-None-Match with a number, ``tagged`` the same with a version
+    of another's making; ``runs`` that the answer is the upstream's. ``names`` are what a query must have, ``query``
+    what it may.
     """
 
     method: str
@@ -41,6 +45,8 @@ class Endpoint(NamedTuple):
     matches: bool = False
     runs: bool = False
     creates: bool = False
+    names: tuple[str, ...] = ()
+    tagged: bool = False
 
 
 def endpoints(a: AdminAnswers) -> tuple[Endpoint, ...]:
@@ -120,6 +126,7 @@ def endpoints(a: AdminAnswers) -> tuple[Endpoint, ...]:
           tells=views.MadeKey, body=bodies.Rotation, creates=True),
         E("POST", f"{key}/expire", CHANGES, a.expire, "Let a key end.", tells=views.KeyView, body=bodies.Expiry),
         E("DELETE", key, CHANGES, a.revoke_key, "Revoke a key.", tells=gone),
+        *_credentials(a.credentials),
         # evidence
         E("GET", "/v1/evidence", READS_EVIDENCE, a.list_evidence, "Evidence records of the tenant, newest first.",
           tells=views.Records, query=("principal", "limit", "before")),
@@ -143,4 +150,30 @@ def endpoints(a: AdminAnswers) -> tuple[Endpoint, ...]:
           tells=dict, body=bodies.Activate),
         E("POST", "/v1/policy/rollback", OPERATES, a.rollback_policy, "Go back to a bundle that is kept.",
           tells=dict, body=bodies.Rollback),
+    )  # fmt: skip
+
+
+def _credentials(a: CredentialAnswers) -> tuple[Endpoint, ...]:
+    one, named = "/v1/credential", ("reference",)
+    many, tells = views.CredentialPage, views.CredentialView
+    E = Endpoint  # noqa: N806  # as above
+    return (
+        E("GET", "/v1/credentials", READS, a.list, "Credentials, stored and configured, without their values.",
+          tells=many, query=("scheme", "kind", "connector", "state", *PAGED)),
+        E("GET", "/v1/credentials/expiring", READS, a.expiring, "What has ended or ends within so many days.",
+          tells=many, query=("days", *PAGED)),
+        E("GET", "/v1/credentials/rotatable", READS, a.rotatable, "What can be rotated here, the most overdue first.",
+          tells=many, query=PAGED),
+        E("GET", "/v1/credentials/log", READS_EVIDENCE, a.log, "Who used or changed which credential, newest first.",
+          tells=views.Accesses,
+          query=("reference", "version", "principal", "connector", "since", "limit", "before")),
+        E("GET", one, READS, a.show, "One credential, without its value.", tells=tells, names=named),
+        E("PUT", one, CHANGES, a.save, "Store a value with all its terms: a new one, or over a version.",
+          tells=tells, body=bodies.Stored, names=named, tagged=True),
+        E("PATCH", one, CHANGES, a.amend, "Change the terms and leave the value.",
+          tells=tells, body=bodies.Amended, names=named, tagged=True),
+        E("DELETE", one, CHANGES, a.delete, "Delete a credential, with all its versions.",
+          tells=views.RemovedCredential, names=named, query=("force",), tagged=True),
+        E("POST", f"{one}/rotate", CHANGES, a.rotate, "Give a credential its next value; its terms stay.",
+          tells=tells, body=bodies.Rotated, names=named, tagged=True),
     )  # fmt: skip

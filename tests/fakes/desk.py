@@ -22,6 +22,7 @@ from sidecar.config.sections import Config
 from sidecar.model.principal import Principal
 from sidecar.rules.catalogue import compile_catalogue
 from sidecar.rules.registered import Combined
+from tests.fakes.credentials import HeldStore
 from tests.fakes.parts import ADDRESS, CONFIG, Stage, hashed_key, set_stage
 from tests.fakes.registry import FakeRegistryStore
 
@@ -54,6 +55,9 @@ class Desk:
         self.store = FakeRegistryStore(clock=self.stage.clock)
         self.reloads = 0
         self.numbers = 0
+        self.vault = HeldStore(self.stage.clock)
+        self.held: list[dict[str, Any]] = []
+        self.unknown: list[int] = []
         around = Around(
             declared=lambda: self.config,
             serve=self.serve,
@@ -62,6 +66,9 @@ class Desk:
             bundles=None,
             connections=lambda _: (2, 1, 0),
             new_id=self.new_id,
+            stores={"encrypted": self.vault},
+            held=lambda: self.held,
+            unknown=lambda: self.unknown,
         )
         self.administration = Administration(self.stage.parts, self.store, around)
         self.door = self.administration.door

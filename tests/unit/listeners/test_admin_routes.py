@@ -22,7 +22,7 @@ def test_what_changes_something_is_not_for_readers() -> None:
         assert (endpoint.method == "GET") == (endpoint.guard in (READS, READS_EVIDENCE)), endpoint.pattern
         if endpoint.runs:
             assert endpoint.guard == RUNS
-        if endpoint.matches or endpoint.section is not None:
+        if endpoint.matches or endpoint.tagged or endpoint.section is not None:
             assert endpoint.guard == CHANGES
 
 
