@@ -252,7 +252,7 @@ class Process:
             bundles=self._built.policy if isinstance(self._built.policy, Activations) else None,
             connections=self._built.caller.connections,
             new_id=self._door.new_id,
-            stores={},
+            stores=self._built.stores,
             held=self._built.remote.held,
             unknown=lambda: self._built.evidence.open_intents,
         )
