@@ -65,6 +65,7 @@ ENCODERS: dict[str, Encoder] = {
     "wide": lambda plain, _: plain.decode().encode("utf-16-le"),
 }
 
+
 def _is_long(text: str | bytes) -> bool:
     """White space around a secret does not count."""
     return len(text.strip()) >= 6
