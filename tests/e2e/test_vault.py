@@ -2,77 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from tests import postgres, vault
-from tests.between import Between
-from tests.e2e.far import Far, Seen, answer
-from tests.e2e.house import TENANT, Answer, House, comes_true
-from tests.e2e.secure import HOST, everything_written, found
-from tests.fakes.certificates import Authority
+from tests import vault
+from tests.e2e.far import Seen, answer
+from tests.e2e.house import TENANT, comes_true
+from tests.e2e.secure import everything_written, found
+from tests.e2e.stores import AGE, SECRET, Stored, is_user, lends, stored
 from tests.fakes.upstream import Conversation
+from tests.toxiproxy import swallowed
 
-pytestmark = pytest.mark.needs_vault
-SECRET = "s3cr/et+va=lue&5b1d80c7e2aa9f64"
-AGE = 1.5  # seconds that a value may be used for
-
-
-class Vaulted(NamedTuple):
-    """A sidecar that runs, its upstream, the network before its Vault, and the secret's name there."""
-
-    house: House
-    far: Far
-    between: Between
-    name: str
-
-    def call(self) -> Answer:
-        return self.house.operation("write")
-
-    def sent(self) -> str:
-        return self.far.seen[-1].headers["authorization"]
-
-
-def configure(house: House, port: int, ca_file: Path, address: str, reference: str) -> None:
-    """``up`` takes a bearer token from the Vault at ``address``."""
-    server = vault.server()
-    login = server.approle(TENANT, house.folder)
-    up = house.config["connectors"]["up"]
-    auth = {"style": "bearer", "credential": "token"}
-    up |= {"base_url": f"https://{HOST}:{port}", "ca_file": str(ca_file), "auth": auth}
-    house.config["destinations"]["up"] |= {"name": HOST, "addresses": ["127.0.0.1"]}
-    house.config["credentials"] = {
-        "token": {"reference": reference, "hosts": [f"{HOST}:{port}"], "connectors": ["up"]}
-    }
-    house.config["vault"] = {
-        "address": address,
-        "login": {"method": "approle", "role_id": login.role_id, "file": login.file},
-        "paths": ["secret/{tenant}", "database/creds/{tenant}-reports"],
-        "max_age_seconds": AGE,
-        "timeout_seconds": 1,
-    }
-    house.write_config()
+pytestmark = [pytest.mark.needs_vault, pytest.mark.needs_toxiproxy]
 
 
 @pytest.fixture
-def vaulted(tmp_path: Path) -> Iterator[Vaulted]:
-    server, authority, name = vault.server(), Authority(tmp_path), f"crm-{os.urandom(4).hex()}"
-    server.put(TENANT, name, token=SECRET)
-    (tmp_path / "house").mkdir()
-    with Far(authority.server(HOST)) as far, Between(server.port) as between:
-        house = House(tmp_path / "house", far.port)
-        configure(house, far.port, authority.file, between.address, f"vault://secret/{TENANT}/{name}#token")
-        house.start()
-        yield Vaulted(house, far, between, name)
-        house.kill()
+def vaulted(tmp_path: Path) -> Iterator[Stored]:
+    with stored("vault", tmp_path) as made:
+        yield made
 
 
-def test_the_upstream_gets_the_vaults_secret_and_nothing_else_has_it(vaulted: Vaulted) -> None:  # C03, A111
+def test_the_upstream_gets_the_vaults_secret_and_nothing_else_has_it(vaulted: Stored) -> None:  # C03, A111
     answered = [vaulted.call() for _ in range(3)]
     assert [one.status for one in answered] == [200, 200, 200]
     assert vaulted.sent() == f"Bearer {SECRET}"
@@ -88,7 +41,7 @@ def test_the_upstream_gets_the_vaults_secret_and_nothing_else_has_it(vaulted: Va
     assert {(one.ref, one.version) for one in used if one} == {(f"vault://secret/{TENANT}/{vaulted.name}#token", "1")}
 
 
-def test_a_rotated_secret_is_used_once_the_old_ones_time_is_over(vaulted: Vaulted) -> None:  # C02
+def test_a_rotated_secret_is_used_once_the_old_ones_time_is_over(vaulted: Stored) -> None:  # C02
     assert vaulted.call().status == 200
     vault.server().put(TENANT, vaulted.name, token="second-1fc04ab977")
     statuses: set[int] = set()
@@ -101,7 +54,7 @@ def test_a_rotated_secret_is_used_once_the_old_ones_time_is_over(vaulted: Vaulte
     assert statuses == {200}
 
 
-def test_a_rotation_that_the_upstream_knows_before_us_costs_no_call(vaulted: Vaulted) -> None:  # C02, A103
+def test_a_rotation_that_the_upstream_knows_before_us_costs_no_call(vaulted: Stored) -> None:  # C02, A103
     vaulted.house.config["vault"]["max_age_seconds"] = 3600
     vaulted.house.write_config()
     vaulted.house.reload()
@@ -119,38 +72,7 @@ def test_a_rotation_that_the_upstream_knows_before_us_costs_no_call(vaulted: Vau
     assert vaulted.sent() == "Bearer second-1fc04ab977"
 
 
-def test_c01_a_vault_that_is_cut_off_serves_until_the_secrets_time_is_over_and_then_refuses(
-    vaulted: Vaulted,
-) -> None:
-    assert vaulted.call().status == 200
-    vaulted.between.refuses = True
-    vaulted.between.cut()
-    assert vaulted.call().status == 200
-    answers: list[Answer] = []
-
-    def is_refused() -> bool:
-        answers.append(vaulted.call())
-        return answers[-1].status != 200
-
-    assert comes_true(is_refused)
-    assert (answers[-1].status, answers[-1].code) == (502, "credential_unavailable")
-    reached = len(vaulted.far.seen)
-    assert vaulted.call().code == "credential_unavailable"
-    assert len(vaulted.far.seen) == reached
-    assert answers[-1].document["reasons"][0]["code"] in ("store_unreachable", "store_slow")
-    assert str(vaulted.between.port) not in answers[-1].body.decode()
-    record = vaulted.house.evidence(answers[-1].evidence_id).document
-    assert record["code"] == "credential_unavailable"
-    vaulted.between.refuses = False
-    assert comes_true(lambda: vaulted.call().status == 200)
-    assert vaulted.house.stop() == 0
-    failed = [leaf.credential for leaf in vaulted.house.leaves() if leaf.code == "credential_unavailable"]
-    assert {(use.ref, use.version) for use in failed if use} == {
-        (f"vault://secret/{TENANT}/{vaulted.name}#token", None)
-    }
-
-
-def test_a_reload_keeps_what_is_held_and_the_end_logs_out(vaulted: Vaulted) -> None:
+def test_a_reload_keeps_what_is_held_and_the_end_logs_out(vaulted: Stored) -> None:
     assert vaulted.call().status == 200
     logins = vault.server().asked("auth/approle/login")
     logouts = vault.server().asked("auth/token/revoke-self")
@@ -166,15 +88,15 @@ def test_a_reload_keeps_what_is_held_and_the_end_logs_out(vaulted: Vaulted) -> N
     assert vault.server().asked("auth/token/revoke-self") == logouts + 1
 
 
-def test_an_end_does_not_wait_for_a_vault_that_does_not_answer(vaulted: Vaulted) -> None:
+def test_an_end_does_not_wait_for_a_vault_that_does_not_answer(vaulted: Stored) -> None:
     assert vaulted.call().status == 200
-    vaulted.between.silent = True
+    vaulted.between.put(swallowed())
     begun = time.monotonic()
     assert vaulted.house.stop() == 0
     assert time.monotonic() - begun < 10
 
 
-def test_a87_a_line_break_in_a_secret_never_reaches_a_header(vaulted: Vaulted) -> None:
+def test_a87_a_line_break_in_a_secret_never_reaches_a_header(vaulted: Stored) -> None:
     vault.server().put(TENANT, vaulted.name, token="one-12345678\r\nX-Evil: two-12345678")
     refused = vaulted.call()
     assert (refused.status, refused.code) == (502, "credential_unavailable")
@@ -182,7 +104,7 @@ def test_a87_a_line_break_in_a_secret_never_reaches_a_header(vaulted: Vaulted) -
     assert b"X-Evil" not in refused.body
 
 
-def test_c06_another_tenants_path_is_not_served(vaulted: Vaulted) -> None:
+def test_c06_another_tenants_path_is_not_served(vaulted: Stored) -> None:
     vaulted.house.config["credentials"]["token"]["reference"] = "vault://secret/globex/crm#token"
     vaulted.house.write_config()
     done = vaulted.house.sidecar("check")
@@ -190,7 +112,7 @@ def test_c06_another_tenants_path_is_not_served(vaulted: Vaulted) -> None:
     assert "other_tenant" in done.stdout
 
 
-def test_the_command_line_resolves_what_the_configuration_names(vaulted: Vaulted) -> None:
+def test_the_command_line_resolves_what_the_configuration_names(vaulted: Stored) -> None:
     done = vaulted.house.sidecar("credentials", "test", "token")
     assert done.returncode == 0, done.stderr
     assert "resolves" in done.stdout
@@ -198,25 +120,10 @@ def test_the_command_line_resolves_what_the_configuration_names(vaulted: Vaulted
 
 
 @pytest.mark.needs_postgres
-def test_a_lent_database_user_is_gone_when_the_sidecar_is(vaulted: Vaulted) -> None:
-    database: Any = vault.server().root.secrets.database
-    host = postgres.server().owner.partition("host=")[2]
-    database.configure(
-        name=vaulted.name, plugin_name="postgresql-database-plugin", allowed_roles=["*"],
-        connection_url=f"postgresql://{{{{username}}}}:{{{{password}}}}@/postgres?host={host}",
-        username="postgres", password="anything",
-    )  # fmt: skip
-    create = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"
-    database.create_role(
-        name=f"{TENANT}-reports", db_name=vaulted.name, creation_statements=[create], default_ttl="1h", max_ttl="2h"
-    )
-    reference = f"vault://database/creds/{TENANT}-reports#username"
-    vaulted.house.config["credentials"]["token"]["reference"] = reference
-    vaulted.house.write_config()
-    vaulted.house.reload()
+def test_a_lent_database_user_is_gone_when_the_sidecar_is(vaulted: Stored) -> None:
+    vaulted.refer(lends(vaulted.name))
     assert vaulted.call().status == 200
     user = vaulted.sent().removeprefix("Bearer ")
-    there = f"SELECT rolname FROM pg_roles WHERE rolname = '{user}'"
-    assert postgres.run(postgres.server().ask(there))
+    assert is_user(user)
     assert vaulted.house.stop() == 0
-    assert not postgres.run(postgres.server().ask(there))
+    assert not is_user(user)
