@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -27,6 +28,7 @@ SCHEME: Final = "oauth"
 ANSWER_BYTES: Final = 1 << 16
 TIMEOUTS: Final = Timeouts(connect=3.0, head=5.0, idle=5.0, total=10.0)
 FAILED_SECONDS: Final = 1.0  # a failure is remembered so long: a refused client is no flood of requests
+AGAIN_SECONDS: Final = 10.0  # between two times that a token is given up because an upstream refused it
 MARGIN_SECONDS: Final = 30.0  # before its end a token is renewed, so that none ends on its way
 _MARGIN_SHARE: Final = 0.2  # of a short-lived one
 _MICROSECONDS: Final = 1_000_000
@@ -69,12 +71,14 @@ class OAuthSource:
         self._kept: dict[str, _Kept] = {}
         self._failed: dict[str, tuple[float, SidecarError]] = {}
         self._flights: dict[str, asyncio.Task[_Kept]] = {}
+        self._refreshed: dict[str, float] = {}  # when a refused token was last given up, monotonic seconds
         self._issued = 0
 
     def configure(self, grants: Mapping[str, ClientGrant], sources: Mapping[str, CredentialSource]) -> None:
         """Take other grants; a token whose grant did not change stays."""
         self._kept = {name: kept for name, kept in self._kept.items() if grants.get(name) == self._grants.get(name)}
         self._failed.clear()
+        self._refreshed.clear()
         self._grants, self._sources = dict(grants), sources
 
     async def resolve(self, reference: Reference) -> Credential:
@@ -85,10 +89,14 @@ class OAuthSource:
         return Credential(Secret(kept.opener.plain()), kept.version, KIND, kept.expires)
 
     async def refresh(self, reference: Reference, refused: str) -> Credential:
-        """Another token than the ``refused`` one. Raises as ``resolve``."""
-        kept = self._kept.get(reference.locator)
-        if kept is not None and kept.version == refused:
-            del self._kept[reference.locator]
+        """Another token than the ``refused`` one, or the same within ten seconds of the last time: an upstream that
+        refuses every token must not make the token endpoint work for each of its refusals. Raises as ``resolve``.
+        """
+        name, now = reference.locator, self._clock.monotonic()
+        kept = self._kept.get(name) if reference.scheme == SCHEME else None
+        if kept is not None and kept.version == refused and now - self._refreshed.get(name, -inf) >= AGAIN_SECONDS:
+            self._refreshed[name] = now
+            del self._kept[name]
         return await self.resolve(reference)
 
     async def _fetched(self, reference: Reference) -> _Kept:

@@ -36,6 +36,7 @@ THREADS: Final = 4
 REFUSED_SECONDS: Final = (
     1.0  # a failure is remembered so long, and a value that was just fetched is not fetched again
 )
+REPLACED_SECONDS: Final = 10.0  # a loan that was just taken is not replaced: users would be made as fast as refused
 GRACE_SECONDS: Final = 30.0  # calls that took a credential before it was replaced are over by then
 _LONGEST_PAUSE: Final = 30.0  # seconds between two looks at what is due
 _RETRY_SHARE: Final = 4  # of the time that is left, when a renewal did not get through
@@ -74,18 +75,22 @@ class CachedSource:
     async def refresh(self, reference: Reference, refused: str) -> Credential:
         """The credential as the store has it now, unless what is held is another version than ``refused`` already.
 
-        For a call whose upstream took the credential no more. A second apart at the least. Raises as ``resolve``.
+        For a call whose upstream took the credential no more. A second apart at the least, ten for a loan: an
+        upstream that takes nothing must not make the store work for each of its refusals. Raises as ``resolve``.
         """
         place = (reference.locator, reference.version)
         held = self._held.get(place)
-        if held is None or held.version != refused or held.asked > self._clock.monotonic() - REFUSED_SECONDS:
+        if held is None or held.version != refused:
+            return await self.resolve(reference)
+        if self._clock.monotonic() - held.asked < (REFUSED_SECONDS if held.loan is None else REPLACED_SECONDS):
             return await self.resolve(reference)
         if held.loan is not None:  # the upstream knows the user no more: who else holds it must not use it either
             self._drop(place)
         failure = await self._flight(reference)
-        if failure is not None:
-            raise _unavailable(failure)
-        return self._credential(self._held[place], reference)
+        held = self._held.get(place)
+        if failure is not None or held is None:  # what ends as soon as it comes is gone again by now
+            raise _unavailable(failure or StoreFailure("store_slow"))
+        return self._credential(held, reference)
 
     def expiring(self, seconds: float) -> list[tuple[str, str, float]]:
         """What ends within ``seconds``, soonest first: place, version, seconds left. Renewal may come before."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sidecar.adapters.callers.oauth import FAILED_SECONDS, OAuthSource
+from sidecar.adapters.callers.oauth import AGAIN_SECONDS, FAILED_SECONDS, OAuthSource
 from sidecar.errors import Refused, Unavailable, UpstreamFailure
 from sidecar.model.credential import Reference
 from sidecar.ports import Refreshing
@@ -116,6 +116,15 @@ async def test_a_refused_token_is_got_anew_once_for_all(endpoint: Endpoint) -> N
     fresh = await asyncio.gather(*(endpoint.source.refresh(REFERENCE, first.version) for _ in range(50)))
     assert {one.secret.reveal() for one in fresh} == {b"token-2"}
     assert len(endpoint.asked) == 2
+
+
+async def test_an_upstream_that_refuses_every_token_costs_one_fetch_in_ten_seconds(endpoint: Endpoint) -> None:
+    for _ in range(3):
+        version = (await endpoint.source.resolve(REFERENCE)).version
+        for _ in range(200):
+            version = (await endpoint.source.refresh(REFERENCE, version)).version
+            endpoint.clock.advance(AGAIN_SECONDS / 200.5)
+    assert len(endpoint.asked) == 1 + 3
 
 
 async def test_a_clients_secret_that_was_rotated_is_resolved_anew_once(endpoint: Endpoint) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.adapters.credentials.cached import GRACE_SECONDS, REFUSED_SECONDS, CachedSource
+from sidecar.adapters.credentials.cached import GRACE_SECONDS, REFUSED_SECONDS, REPLACED_SECONDS, CachedSource
 from sidecar.adapters.credentials.remote import Fetched, Loan, StoreFailure
 from sidecar.errors import Unavailable
 from sidecar.model.credential import Credential, Reference
@@ -267,12 +267,21 @@ async def test_a_loan_outlives_an_outage_by_nothing(lent: Stage) -> None:
 
 async def test_refused_credentials_are_fetched_anew_once_for_everybody(lent: Stage) -> None:
     await lent.version()
-    lent.clock.advance(REFUSED_SECONDS)
+    lent.clock.advance(REPLACED_SECONDS)
     fresh = await asyncio.gather(*(lent.source.refresh(HERE, "v1") for _ in range(100)))
     assert {one.version for one in fresh} == {"v2"}
     assert (await lent.source.refresh(HERE, "v1")).version == "v2"  # newer than the refused one already
     assert (await lent.source.refresh(HERE, "v2")).version == "v2"  # it was fetched this very second
     assert lent.store.fetched == 2
+
+
+async def test_an_upstream_that_refuses_everything_is_no_flood_at_the_store(lent: Stage, static: Stage) -> None:
+    for stage, apart in ((lent, REPLACED_SECONDS), (static, REFUSED_SECONDS)):
+        version = await stage.version()
+        for _ in range(3 * 200):
+            stage.clock.advance(apart / 199.5)
+            version = (await stage.source.refresh(HERE, version)).version
+        assert stage.store.fetched == 1 + 3
 
 
 async def test_a_refresh_that_fails_is_a_refusal(static: Stage) -> None:
