@@ -48,6 +48,10 @@ class HeldStore:
         self._held: dict[str, tuple[About, Secret]] = {}
         self.broken: Unavailable | None = None  # raised by everything while it is set
 
+    def version(self, locator: str) -> str | None:
+        """Which version is there now."""
+        return self._held[locator][0].version if locator in self._held else None
+
     async def resolve(self, reference: Reference) -> Credential:
         about, secret = self._held.get(reference.locator, (None, None))
         if reference.scheme != self._scheme or about is None or secret is None or self.broken is not None:

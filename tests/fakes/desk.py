@@ -20,6 +20,7 @@ from sidecar.administration import Administration, Around
 from sidecar.cli import main
 from sidecar.config.sections import Config
 from sidecar.model.principal import Principal
+from sidecar.ports import CredentialStore
 from sidecar.rules.catalogue import compile_catalogue
 from sidecar.rules.registered import Combined
 from tests.fakes.credentials import HeldStore
@@ -56,6 +57,7 @@ class Desk:
         self.reloads = 0
         self.numbers = 0
         self.vault = HeldStore(self.stage.clock)
+        self.stores: dict[str, CredentialStore] = {"encrypted": self.vault}
         self.held: list[dict[str, Any]] = []
         self.unknown: list[int] = []
         around = Around(
@@ -66,7 +68,7 @@ class Desk:
             bundles=None,
             connections=lambda _: (2, 1, 0),
             new_id=self.new_id,
-            stores={"encrypted": self.vault},
+            stores=self.stores,
             held=lambda: self.held,
             unknown=lambda: self.unknown,
         )
