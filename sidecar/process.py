@@ -29,7 +29,8 @@ from sidecar.pipeline.handle import record_counted
 from sidecar.rules.addresses import own_addresses
 from sidecar.rules.catalogue import Catalogue, compile_catalogue
 from sidecar.rules.registered import Combined
-from sidecar.wire.server import Server, ServerLimits
+from sidecar.wire.open_connections import ServerLimits
+from sidecar.wire.server import Server
 from sidecar.wiring import build, server_addresses, split, swap
 
 WATCH_SECONDS: Final = 0.5

@@ -18,18 +18,16 @@ sweep of the server calls ``check``; there is no timer per connection.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidecar.errors import Refused
 from sidecar.wire import encode
 from sidecar.wire.gate import CHUNKED, Head, read_head
 from sidecar.wire.message import Intake, Request
+from sidecar.wire.open_connections import OpenConnections
 from sidecar.wire.reading import BodyReader, HeadReader
 from sidecar.wire.second import SecondReader
 from sidecar.wire.writer import ReplyWriter
-
-if TYPE_CHECKING:
-    from sidecar.wire.server import Server
 
 HEAD, BODY, BUSY, REFUSED, LINGER, CLOSED = range(6)
 
@@ -51,7 +49,7 @@ class Incoming:
     _transport: asyncio.Transport
     _writer: ReplyWriter
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: OpenConnections) -> None:
         self._server = server
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()

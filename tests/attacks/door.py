@@ -15,7 +15,8 @@ import uvloop
 
 from sidecar.errors import CODES, Refused
 from sidecar.wire.message import Reply, Request
-from sidecar.wire.server import Handler, Server, ServerLimits
+from sidecar.wire.open_connections import Handler, ServerLimits
+from sidecar.wire.server import Server
 from sidecar.wire.serving import Connection
 
 WAIT = 10.0  # seconds, for anything

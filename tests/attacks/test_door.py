@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.wire.message import Reply, Request
-from sidecar.wire.server import ServerLimits
+from sidecar.wire.open_connections import ServerLimits
 from tests.attacks.door import Door, comes_true, parse, pieces_of, read_all
 
 GET = b"GET / HTTP/1.1\r\nHost: door\r\n\r\n"

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from sidecar.wire.message import STREAM_BYTES, Reply, Request
-from sidecar.wire.server import ServerLimits
+from sidecar.wire.open_connections import ServerLimits
 from tests.attacks.door import WAIT, Door, conversation, parse, read_all, tell
 
 HEAD = b"POST / HTTP/1.1\r\nHost: door\r\n"

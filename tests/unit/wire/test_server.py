@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from sidecar.wire.message import Reply, Request
-from sidecar.wire.server import Server, ServerLimits
+from sidecar.wire.open_connections import ServerLimits
+from sidecar.wire.server import Server
 from tests.attacks.door import WAIT, Answer, Door, comes_true, parse, read_all, refuse, tell
 
 GET = b"GET / HTTP/1.1\r\nHost: door\r\n\r\n"

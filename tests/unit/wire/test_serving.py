@@ -12,7 +12,8 @@ import pytest
 
 from sidecar.errors import Refused
 from sidecar.wire.message import Reply, Request
-from sidecar.wire.server import Server, ServerLimits
+from sidecar.wire.open_connections import ServerLimits
+from sidecar.wire.server import Server
 from tests.attacks.door import WAIT, Answer, Door, converse, parse, pieces_of, read_all, refuse, tell
 
 GET = b"GET /%d HTTP/1.1\r\nHost: door\r\n\r\n"
