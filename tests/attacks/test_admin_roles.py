@@ -137,7 +137,9 @@ async def ask(session: aiohttp.ClientSession, route: str, name: str | None) -> C
 
 
 def test_p09_the_table_is_whole(desk: Desk) -> None:
-    assert {f"{endpoint.method} {endpoint.pattern}" for endpoint in desk.door.endpoints} == {route.partition("?")[0] for route in TABLE}
+    assert {f"{endpoint.method} {endpoint.pattern}" for endpoint in desk.door.endpoints} == {
+        route.partition("?")[0] for route in TABLE
+    }
 
 
 @pytest.mark.parametrize("caller", CALLERS)
