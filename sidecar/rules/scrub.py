@@ -94,8 +94,9 @@ class Scrubber:
         self._is_ascii = all(map(bytes.isascii, self._plain))
         self._lower = tuple(text.lower() for text in self._plain)
         self._spaced = tuple(text.translate(_SPACED) for text in self._plain if b" " in text)
-        self._base64 = (*(core for text in self._plain for core in cores(text)), *folded)
-        self._hex = tuple(text.hex().encode() for text in self._plain)
+        packed = (*self._plain, *folded)
+        self._base64 = (*(core for text in packed for core in cores(text)), *folded)
+        self._hex = tuple(text.hex().encode() for text in packed)
         self._quoted = any(b'"' in text for text in self._plain)
         self.longest = max(map(len, self._plain), default=0)
 

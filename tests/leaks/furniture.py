@@ -125,6 +125,14 @@ def _connector(name: str, port: int, mutual_port: int, ca_file: Path) -> dict[st
         "breaker": {"failures": 1_000_000},
         "operations": {
             "do": {"method": "POST", "path": "/{what}", "effect": "read", "body": body, "parameters": WHAT},
+            "typed": {
+                "method": "POST",
+                "path": "/{what}",
+                "effect": "read",
+                "body": body,
+                "parameters": WHAT,
+                "answer": {"content_types": ["text/csv"]},
+            },
             "watch": {"method": "POST", "path": "/{what}", "body": body, "parameters": WHAT, "stream": True},
         },
     }

@@ -90,7 +90,8 @@ def _calls(house: House) -> list[Answer]:
     for name in (*STYLES, OPEN):
         for what in PLAIN:
             answers.append(house.operation("do", {"what": what, "note": BEACON}, connector=name))
-        for what in STREAMED:
+        answers.append(house.operation("typed", {"what": "typed", "note": BEACON}, connector=name))
+        for what in (*STREAMED, "names", "typed", "early", "trailers"):
             answers.append(_streamed(house, name, what))
         answers.append(house.operation("none", {"what": "echo"}, connector=name))
         answers.append(house.operation("do", {"what": 1}, connector=name))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -26,7 +27,10 @@ CODINGS: Final[dict[str, Pack]] = {
     "zstd": zstandard.ZstdCompressor().compress,
 }
 # what a call may ask for, by path; each is done once with every connector
-PLAIN: Final = ("echo", "fail", "refuse", "head", "broken", "cut", "reset", *CODINGS, "bomb", "unread")
+PLAIN: Final = (
+    *("echo", "fail", "refuse", "head", "names", "typed", "early", "trailers", "broken", "cut", "reset"),
+    *(*CODINGS, "bomb", "unread"),
+)
 STREAMED: Final = ("events", "events-cut", "events-gzip")
 
 
@@ -59,6 +63,10 @@ def _answer(what: str, seen: Seen, known: bytes) -> bytes:
         "fail": lambda: _message(known, "500 oh no", "text/plain"),
         "refuse": lambda: _message(known, "401 No", "text/plain", b'WWW-Authenticate: Bearer realm="' + line),
         "head": lambda: _message(b"{}", "200 OK", "application/json", b"ETag: " + line, b"Location: /" + line),
+        "names": lambda: _message(b"{}", "200 OK", "application/json", *_names(known)),
+        "typed": lambda: _message(b"{}", "200 " + line.decode("latin-1"), line.decode("latin-1")),
+        "early": lambda: b"HTTP/1.1 103 Early Hints\r\nLink: " + line + b"\r\n\r\n" + _message(*text),
+        "trailers": lambda: _trailed(known, line),
         "broken": lambda: b"HTTP/1.1 200 " + line + b"\r\nno field at all " + line + b"\r\n\r\n",
         "cut": lambda: _message(*text)[:-5],
         "reset": lambda: b"HTTP/1.1 200 OK\r\nX: " + line,
@@ -73,6 +81,24 @@ def _answer(what: str, seen: Seen, known: bytes) -> bytes:
     if what in made:
         return made[what]()
     return _message(heard + b"\n" + known, "200 OK", "text/plain")
+
+
+def _names(known: bytes) -> list[bytes]:
+    """Fields that would pass, and a cookie, with the secret in their names."""
+    names = [re.sub(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]", b"", form) for form in known.split(b"\n")]
+    return [
+        before + name[:300] + after
+        for name in names
+        if name
+        for before, after in ((b"X-RateLimit-", b": 1"), (b"RateLimit-", b": 1"), (b"Set-Cookie: ", b"=1"))
+    ]
+
+
+def _trailed(known: bytes, line: bytes) -> bytes:
+    """A chunked answer with the secret in a chunk's extension and after the last one."""
+    extension = b';x="' + re.sub(rb"[^0-9A-Za-z-]", b"", line)[:200] + b'"'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTrailer: X-Heard\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"%x%s\r\n%s\r\n0\r\nX-Heard: %s\r\n\r\n" % (len(known), extension, known, line)
 
 
 def _line(known: bytes) -> bytes:

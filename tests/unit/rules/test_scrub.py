@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 
@@ -82,6 +83,16 @@ def test_an_injected_pair_given_as_a_secret_goes_whole() -> None:
 )
 def test_a_secret_that_is_not_ascii_is_found_however_it_was_read(echo: bytes) -> None:
     assert Scrubber([Secret("schlüssel-ñ")]).scrub_body(b"<" + echo + b">")[1] == 1
+
+
+@pytest.mark.parametrize("encode", [bytes.hex, lambda part: base64.b64encode(part).decode()])
+def test_a_line_of_a_key_is_found_packed_even_where_the_key_was_cut(encode: Callable[[bytes], str]) -> None:
+    lines = [b"A1" * 32, b"B2" * 32, b"C3" * 32]
+    key = b"\n".join([b"-----BEGIN PRIVATE KEY-----", *lines, b"-----END PRIVATE KEY-----\n"])
+    cut = encode(key[: key.index(b"C3") + 20])
+    scrubbed = Scrubber([Secret(key)]).scrub_body(cut.encode())[0]
+    assert scrubbed.count(REDACTED) == 2
+    assert not any(encode(line)[8:-8].encode() in scrubbed for line in lines[:2])
 
 
 def test_headers_are_scrubbed_in_value_and_name(scrubber: Scrubber) -> None:
