@@ -23,6 +23,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from sidecar.model.credential import Terms
+from sidecar.model.secret import Secret
 from tests.fakes.desk import SECTION, Desk
 from tests.fakes.parts import key_of
 
@@ -35,6 +37,7 @@ KNOWN = {
     **{"connector": "wiki", "operation": "get", "source": "wiki", "plane": "wiki", "principal": "bob", "role": "r"},
     **{"key": "key_bob", "origin": "acme-00000000", "index": "0", "target": "connector", "id": "wiki"},
 }
+REFERENCE = "encrypted://crm"
 PLANE = {"source": "wiki", "actions": {"retrieve": ["get"]}}
 
 
@@ -64,6 +67,9 @@ def door() -> Iterator[str]:
         await desk.verbs.connectors.save("wiki", SECTION, draft=False, version=None, by="ada")
         await desk.verbs.sources.save("wiki", {"connector": "wiki"}, draft=False, version=None, by="ada")
         await desk.verbs.planes.save("wiki", PLANE, version=None, by="ada")
+        await desk.verbs.credentials.save(
+            REFERENCE, Secret("c4n4ry-value"), Terms(kind="CUSTOM"), expected=None, asker=desk.person("ada")
+        )
         return desk, await desk.door.listen("127.0.0.1", 0, None)
 
     desk, port = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
@@ -104,6 +110,8 @@ def test_every_operation_answers_as_documented(door: str, label: str, mode: sche
     def fuzz(case: schemathesis.Case[Any], known: bool) -> None:
         if known:  # random ids are never there: half of the requests are for things that are
             case.path_parameters.update({name: KNOWN[name] for name in case.path_parameters})
+            if "reference" in case.query:
+                case.query["reference"] = REFERENCE
             if "If-Match" in case.headers:
                 case.headers.pop("If-None-Match", None)
         with requests.Session() as session:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sidecar.errors import Refused
-from sidecar.listeners.admin_answers import AdminAnswers, Asked
+from sidecar.listeners.admin_answers import AdminAnswers
+from sidecar.listeners.admin_asked import Asked
 from tests.fakes.desk import SECTION, Desk
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sidecar.errors import Misconfigured
 from sidecar.model.credential import Reference
-from sidecar.rules.references import check_identifier, parse
+from sidecar.rules.references import check_identifier, parse, place
 
 
 @pytest.mark.parametrize(
@@ -151,3 +151,22 @@ def test_whatever_is_read_is_written_the_same(text: str) -> None:
 def test_an_id_that_could_not_name_a_credential_is_refused(text: str) -> None:
     with pytest.raises(Misconfigured):
         check_identifier(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["encrypted://github", "vault://kv/crm#token", "aws://acme/crm", "aws://acme/crm#token"]
+)
+def test_a_place_may_be_named_as_in_a_configuration(text: str) -> None:
+    assert place(text) == parse(text)
+
+
+def test_a_place_need_not_name_a_field() -> None:
+    assert place("vault://kv/crm") == Reference("vault", "kv/crm")
+
+
+@pytest.mark.parametrize(
+    "text", ["vault://kv/crm@3", "vault://kv/crm@3#token", "aws://acme/crm@AWSPREVIOUS", "vault://kv//crm", "crm", ""]
+)
+def test_a_place_has_no_version_and_is_otherwise_read_as_strictly(text: str) -> None:
+    with pytest.raises(Misconfigured):
+        place(text)
