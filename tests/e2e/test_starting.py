@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.house import House, comes_true
+from tests.e2e.house import House, comes_true, living
 from tests.e2e.secure import SECRET
 
 
@@ -125,3 +128,20 @@ def test_a_signal_that_comes_while_the_doors_open_is_answered_behind_that(house:
         assert house.ended() == 0
         assert len(house.events("stopped")) == at
     assert house.verified().unknown == []
+
+
+# The limit as high as it goes, so that only the sidecar can have taken it away.
+LIFTED = (
+    "import os, resource, sys; hard = resource.getrlimit(resource.RLIMIT_CORE)[1]; "
+    "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard)); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+def test_c03_a_sidecar_that_is_aborted_dumps_no_core(house: House) -> None:
+    with living(house, (sys.executable, "-c", LIFTED)):
+        assert house.process is not None
+        limits = (Path("/proc") / str(house.process.pid) / "limits").read_text()
+        assert re.search(r"Max core file size +0 +0 ", limits)
+        house.signal(signal.SIGABRT)
+        assert house.ended() == -signal.SIGABRT
+    assert not list(house.folder.glob("core*"))

@@ -51,3 +51,25 @@ def test_certificates_are_still_loaded_from_memory(tmp_path: Path) -> None:
         "authority = Authority(Path('.'))\nclient_context(authority.file, authority.client())\nprint('loaded')"
     )
     assert run(program, "forbid", tmp_path).stdout.split() == ["loaded"]
+
+
+# As a user that is not root, who may look at whatever is theirs; the child is another program of the same user.
+NEIGHBOUR = """
+import ctypes, os, sys
+from sidecar.adapters.dumps import forbid_dumps
+if os.getuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, which changing the user takes away
+if sys.argv[1] == "forbid":
+    forbid_dumps()
+looking = 'for name in environ maps mem auxv; do head -c 1 "/proc/$1/$name" > /dev/null && echo "$name"; done'
+looking += '; ls "/proc/$1/fd" > /dev/null && echo fd; true'
+if os.fork() == 0:
+    os.execv("/bin/sh", ["sh", "-c", looking, "sh", str(os.getppid())])
+os.wait()
+"""
+
+
+def test_c03_another_program_of_the_same_user_can_look_into_nothing(tmp_path: Path) -> None:
+    assert "environ" in run(NEIGHBOUR, "leave", tmp_path).stdout.split()
+    assert run(NEIGHBOUR, "forbid", tmp_path).stdout.split() == []
