@@ -20,6 +20,8 @@ from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.private_files import make_private_directory
 from sidecar.adapters.credentials.sealed_file import Kind
 from sidecar.adapters.credentials.sealed_folder import Entry, SealedFolder, sealed_files
+from sidecar.adapters.dumps import forbid_dumps
+from sidecar.cli.credentials_log import log, served
 from sidecar.cli.credentials_test import test
 from sidecar.cli.show import config_option, data, output_option, table
 from sidecar.config.load import read
@@ -75,9 +77,12 @@ def credentials() -> None:
       sidecar credentials list -o json
       sidecar credentials test vault://secret/acme/crm#token
     """
+    forbid_dumps()  # before a value is read
 
 
 credentials.add_command(test)
+credentials.add_command(log)
+credentials.add_command(served)
 
 
 @credentials.command(cls=WithoutValue, context_settings=_UNSEEN)
