@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +103,33 @@ def test_a_client_certificate_that_cannot_be_used_is_refused_without_a_word_of_i
     with pytest.raises(Misconfigured) as refusal:
         client_context(authority.file, pem)
     assert "canary" not in str(refusal.value)
+
+
+AT_A_TERMINAL = """
+import fcntl, sys, termios
+from pathlib import Path
+from sidecar.errors import Misconfigured
+from sidecar.wire.tls import client_context
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+try:
+    client_context(None, Path("client.pem").read_bytes())
+except Misconfigured:
+    print("refused")
+"""
+
+
+def test_the_key_of_a_client_certificate_is_not_asked_for_at_a_terminal(tmp_path: Path) -> None:
+    one = Authority(tmp_path).client()
+    (tmp_path / "client.pem").write_bytes(_encrypted() + one[one.index(b"-----BEGIN CERTIFICATE") :])
+    ours, theirs = os.openpty()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", AT_A_TERMINAL],
+        cwd=tmp_path, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    said = os.read(ours, 200) if select.select([ours], [], [], 30)[0] else b""
+    child.kill()
+    child.wait(30)
+    os.close(ours)
+    assert said == b"refused\r\n"
