@@ -83,7 +83,7 @@ def read_token(status: int, body: bytes) -> Token:
     seconds = document.get("expires_in", UNSTATED_SECONDS)
     if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit():  # many servers quote it
         seconds = float(seconds[:9])
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 1:
         raise unavailable("token_unusable", "The token endpoint's token has already ended.")
     return Token(value.encode("ascii"), min(float(seconds), LONGEST_SECONDS))
 

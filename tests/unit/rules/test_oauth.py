@@ -83,6 +83,7 @@ def test_a_token_and_how_long_it_may_be_used(members: dict[str, Any], seconds: f
         (200, answer(token_type=None), "token_unusable"),
         (200, answer(expires_in=0), "token_unusable"),
         (200, answer(expires_in=-1), "token_unusable"),
+        (200, answer(expires_in=5e-324), "token_unusable"),  # each call would fetch one
         (200, answer(expires_in=True), "token_unusable"),
         (200, answer(expires_in="canary"), "token_unusable"),
         (302, b"", "token_refused"),
