@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from itertools import count
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 import orjson
 
@@ -179,11 +180,16 @@ def _value(request: Request, slot: Slot) -> bytes | None:
             return _only([value for name, value in request.headers if name == slot.name.encode()])
         case "query":
             pairs = [pair.partition(b"=") for pair in request.target.partition(b"?")[2].split(b"&")]
-            return _only([value for name, _, value in pairs if name == slot.name.encode()])
+            return _only([value for name, _, value in pairs if _field(name) == slot.name.encode()])
         case "body":
             return _member(request.body, slot.name)
         case _:
             return None
+
+
+def _field(name: bytes) -> bytes:
+    """A query field's name as an upstream reads it: ``%6bey`` is ``key`` (WHATWG URL standard, section 5.1)."""
+    return unquote_to_bytes(name.replace(b"+", b" "))
 
 
 def _only(values: list[bytes]) -> bytes | None:

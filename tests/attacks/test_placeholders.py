@@ -178,6 +178,17 @@ def test_a101_other_hosts_are_asked_for_none_and_given_none() -> None:
     assert find(auxiliary, OWN, require=True) is None
 
 
+QUERY = Slot(OURS, "llm", (HOST,), "query", "key")
+
+
+@pytest.mark.parametrize("twin", [b"key=mine", b"%6Bey=mine", b"k%65y=", b"key"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a90_a_query_field_that_is_there_twice_however_it_is_written_is_not_filled(twin: bytes, order: int) -> None:
+    target = b"/v1/x?" + b"&".join([twin, b"key=" + OURS][::order])
+    assert reason(asks(headers=[], target=target), own=[QUERY]) == "placeholder_misplaced"
+    assert find(asks(headers=[], target=b"/v1/x?q=1&key=" + OURS), [QUERY]) is QUERY
+
+
 def test_two_slots_cannot_both_be_filled() -> None:
     other = Slot(OTHER, "crm", (HOST,), "header", "x-api-key")
     request = asks(headers=[*bearer(OURS), (b"x-api-key", OTHER)])
