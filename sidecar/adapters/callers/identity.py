@@ -19,6 +19,10 @@ from sidecar.model.credential import Credential
 from sidecar.wire.tls import client_context
 
 KEPT: Final = 2  # versions of a certificate at once
+UNUSABLE: Final = (
+    "The client certificate is no PEM of an unencrypted key and its certificate, or the connector's ca_file cannot "
+    "be used."
+)
 
 Line = TypeVar("Line")
 
@@ -48,8 +52,8 @@ class Identities(Generic[Line]):
             if line is None:
                 try:
                     context = await asyncio.to_thread(client_context, self._ca_file, pem)
-                except Misconfigured as error:
-                    raise Unavailable("credential_unavailable", error.detail) from None
+                except Misconfigured:  # whose words may name a file, which is nothing for agents
+                    raise Unavailable("credential_unavailable", UNUSABLE) from None
                 line = self._lines[key] = self._make(context)
                 if self._retired:  # meanwhile: this call ends on it, and nobody comes after
                     self.retire()

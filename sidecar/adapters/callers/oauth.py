@@ -170,8 +170,9 @@ class OAuthSource:
             return await self._ask(grant, addresses, headers, body)
         except UpstreamFailure as failure:
             raise unavailable("token_unreachable", f"The token endpoint gave no answer: {failure.detail}.") from None
-        except Misconfigured as error:
-            raise unavailable("token_unreachable", f"The token endpoint cannot be asked: {error.detail}.") from None
+        except Misconfigured:  # whose words name a file, which is nothing for agents
+            detail = "The token endpoint cannot be asked: its ca_file cannot be used; run sidecar check."
+            raise unavailable("token_unreachable", detail) from None
         except (Refused, Unavailable) as error:
             raise unavailable("token_forbidden", f"The token endpoint may not be reached: {error.detail}") from None
 

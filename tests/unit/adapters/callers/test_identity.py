@@ -66,6 +66,15 @@ async def test_a_version_is_known_by_its_value_and_not_by_its_number(tmp_path: P
     assert lines.made == 2
 
 
+async def test_inv_6_a_ca_file_that_went_bad_is_not_named_to_callers(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    lines = Lines(authority.file)
+    authority.file.write_text("nothing")
+    with pytest.raises(Unavailable) as unavailable:
+        await lines.identities.line(Credential(Secret(authority.client()), "1"))
+    assert str(tmp_path) not in f"{unavailable.value} {unavailable.value.reasons}"
+
+
 async def test_what_is_no_certificate_is_unavailable() -> None:
     lines = Lines(None)
     with pytest.raises(Unavailable) as unavailable:

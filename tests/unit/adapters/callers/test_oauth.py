@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sidecar.adapters.callers.oauth import AGAIN_SECONDS, FAILED_SECONDS, OAuthSource
-from sidecar.errors import Refused, Unavailable, UpstreamFailure
+from sidecar.errors import Misconfigured, Refused, Unavailable, UpstreamFailure
 from sidecar.model.credential import Reference
 from sidecar.ports import Refreshing
 from sidecar.rules.oauth import ClientGrant
@@ -172,6 +172,14 @@ async def test_an_endpoint_that_may_not_be_dialled_is_not_asked(endpoint: Endpoi
     endpoint.forbidden = True
     assert await endpoint.reason() == "token_forbidden"
     assert endpoint.asked == []
+
+
+async def test_inv_6_a_ca_file_that_went_bad_is_not_named_to_callers(endpoint: Endpoint) -> None:
+    endpoint.fails = Misconfigured("/etc/authority.pem holds no PEM certificates")
+    with pytest.raises(Unavailable) as unavailable:
+        await endpoint.source.resolve(REFERENCE)
+    assert "/etc" not in f"{unavailable.value} {unavailable.value.reasons}"
+    assert unavailable.value.reasons[0].code == "token_unreachable"
 
 
 async def test_an_unknown_grant_or_store_is_refused(endpoint: Endpoint) -> None:
