@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, TypeVar
 import hvac
 import requests
 
+from sidecar.adapters.credentials.exchanges import POOLS
 from sidecar.adapters.credentials.remote import StoreFailure
 from sidecar.adapters.credentials.vault_errors import understood
 from sidecar.adapters.credentials.vault_login import Granted, log_in, proof
@@ -53,6 +54,10 @@ class VaultSession:
         self._monotonic = monotonic
         self._connection = requests.Session()
         self._connection.trust_env = False
+        adapter = requests.adapters.HTTPAdapter()
+        adapter.poolmanager.pool_classes_by_scheme = POOLS
+        for prefix in ("http://", "https://"):
+            self._connection.mount(prefix, adapter)
         self._connection.verify = str(directory / section.ca_file) if section.ca_file else True
         self._login: Login | None = None
         self._logins = 0
