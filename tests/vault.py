@@ -27,7 +27,10 @@ from tests.fixtures.programs import program
 
 _POLICY: Final = """
 path "secret/data/{tenant}/*" {{ capabilities = ["create", "read", "update"] }}
-path "kv/{tenant}/*" {{ capabilities = ["read"] }}
+path "secret/subkeys/{tenant}/*" {{ capabilities = ["read"] }}
+path "secret/metadata/{tenant}/*" {{ capabilities = ["create", "read", "update", "patch", "list"] }}
+path "secret/delete/{tenant}/*" {{ capabilities = ["update"] }}
+path "kv/{tenant}/*" {{ capabilities = ["read", "list"] }}
 path "database/creds/{tenant}-*" {{ capabilities = ["read"] }}
 path "database/static-creds/{tenant}-*" {{ capabilities = ["read"] }}
 path "sys/leases/revoke" {{ capabilities = ["update"] }}
@@ -93,6 +96,7 @@ class Vault:
         sys: Any = self.root.sys
         self._audit = self.folder / "audit.log"
         sys.enable_audit_device("file", options={"file_path": str(self._audit)})
+        self.root.write_data("sys/config/auditing/request-headers/X-Vault-Namespace", data={"hmac": False})
         sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
         sys.enable_secrets_engine("kv", path="kv", options={"version": "1"})
         self._plugin("database", "postgresql-database-plugin", "vault-plugin-database-postgresql")
@@ -179,9 +183,17 @@ class Vault:
 
     def asked(self, path: str, operation: str = "update") -> int:
         """How many requests for this path the server has had, by its own audit log."""
-        requests = [json.loads(line) for line in self._audit.read_text().splitlines()]
-        asked = [line["request"] for line in requests if line["type"] == "request"]
-        return sum(one.get("path") == path and one["operation"] == operation for one in asked)
+        return len(self._requests(path, operation))
+
+    def namespaces(self, path: str, operation: str = "update") -> list[str]:
+        """The namespaces that requests for this path named, by the same log."""
+        asked = [one.get("headers", {}).get("x-vault-namespace", []) for one in self._requests(path, operation)]
+        return [name for names in asked for name in names]
+
+    def _requests(self, path: str, operation: str) -> list[Any]:
+        lines = [json.loads(line) for line in self._audit.read_text().splitlines()]
+        asked = [line["request"] for line in lines if line["type"] == "request"]
+        return [one for one in asked if one.get("path") == path and one["operation"] == operation]
 
 
 @cache

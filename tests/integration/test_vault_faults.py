@@ -20,7 +20,6 @@ from sidecar.config.remotes import VaultLogin
 from sidecar.errors import Unavailable
 from sidecar.model.credential import Reference
 from sidecar.model.secret import Secret
-from tests.between import Between
 from tests.integration.vault_sources import VALUE, Tenant
 
 pytestmark = pytest.mark.needs_vault
@@ -32,16 +31,6 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
     made = Tenant(tmp_path)
     yield made
     await made.source.close()
-
-
-@pytest.fixture
-async def beyond(tmp_path: Path) -> AsyncIterator[tuple[Tenant, Between]]:
-    """A tenant whose Vault is behind a network."""
-    made = Tenant(tmp_path)
-    with Between(made.server.port) as between:
-        made.open(made.section.login, address=between.address, timeout_seconds=0.5)
-        yield made, between
-        await made.source.close()
 
 
 async def test_c01_a_sealed_vault_serves_what_is_held_within_its_age_and_refuses_past_it(tenant: Tenant) -> None:
@@ -58,54 +47,6 @@ async def test_c01_a_sealed_vault_serves_what_is_held_within_its_age_and_refuses
         tenant.server.unseal()
     tenant.clock.advance(REFUSED_SECONDS)
     assert await tenant.value() == VALUE
-
-
-async def test_c01_a_slow_vault_is_waited_for_no_longer_than_said(beyond: tuple[Tenant, Between]) -> None:
-    tenant, between = beyond
-    between.delay = 5.0
-    begun = time.monotonic()
-    reasons = await asyncio.gather(*(tenant.reason() for _ in range(50)))
-    assert set(reasons) == {"store_slow"}
-    assert time.monotonic() - begun < 2.0
-
-
-async def test_c01_a_vault_that_goes_silent_serves_what_is_held_and_refuses_past_it(
-    beyond: tuple[Tenant, Between],
-) -> None:
-    tenant, between = beyond
-    assert await tenant.value() == VALUE
-    between.silent = True
-    tenant.clock.advance(tenant.section.max_age_seconds - 1)
-    await tenant.source.tend()
-    assert await tenant.value() == VALUE
-    tenant.clock.advance(1)
-    assert await tenant.reason() == "store_slow"
-    between.silent = False
-    between.cut()
-    tenant.clock.advance(REFUSED_SECONDS)
-    assert await tenant.value() == VALUE
-
-
-async def test_c01_connections_that_are_reset_are_made_anew(beyond: tuple[Tenant, Between]) -> None:
-    tenant, between = beyond
-    assert await tenant.value() == VALUE
-    for _ in range(3):
-        between.cut()
-        tenant.clock.advance(tenant.section.max_age_seconds)
-        assert await _in_the_end(tenant) == VALUE
-    between.refuses = True
-    between.cut()
-    tenant.clock.advance(tenant.section.max_age_seconds)
-    assert await tenant.reason() == "store_unreachable"
-
-
-async def _in_the_end(tenant: Tenant) -> str:
-    """The value, which a connection that was just reset may cost one try."""
-    try:
-        return await tenant.value()
-    except Unavailable:
-        tenant.clock.advance(REFUSED_SECONDS)
-        return await tenant.value()
 
 
 async def test_a_thousand_first_uses_at_once_ask_once(tenant: Tenant) -> None:
