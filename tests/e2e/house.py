@@ -256,13 +256,13 @@ class House:
     def probe(self, path: str) -> Answer:
         return self.request("GET", path, door="metrics", key=None)
 
-    def admin(self, method: str, path: str, body: object = None) -> Answer:
+    def admin(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         """One request to the administrators' socket."""
         connection = http.client.HTTPConnection("admin", timeout=WAIT)
         connection.sock = socket.socket(socket.AF_UNIX)
         with contextlib.closing(connection):
             connection.sock.connect(str(self.folder / "admin.sock"))
-            return ask(connection, method, path, body)
+            return ask(connection, method, path, body, headers)
 
     def status(self) -> Document:
         return self.admin("GET", "/v1/status").document

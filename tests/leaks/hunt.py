@@ -20,6 +20,7 @@ from sidecar.adapters.evidence.records import context
 from sidecar.errors import SidecarError
 from sidecar.rules.sealing import unseal
 from tests.e2e.house import ROOT, TENANT, Answer, House, living
+from tests.leaks import service
 from tests.leaks.furniture import MUTUAL, OPEN, STYLES, Furnished
 from tests.leaks.scanner import Canary
 from tests.leaks.upstreams import PLAIN, STREAMED
@@ -50,6 +51,8 @@ def hunt(house: House, furnished: Furnished) -> dict[str, Place]:
     answers: list[Answer] = []
     with living(house):
         answers += _calls(house)
+        told = service.tell(house, furnished)
+        answers += [house.operation("do", {"what": "echo", "note": BEACON}, connector=name) for name in STYLES]
         records = _records(house, answers)
         printed = _commands(house, answers)
         served = _served(house)
@@ -58,7 +61,7 @@ def hunt(house: House, furnished: Furnished) -> dict[str, Place]:
         assert house.stop() == 0
     first_log = (house.folder / "out.log").read_bytes()
     checked = _checks(house, furnished)
-    loud = _loud(house)
+    loud = _loud(house, furnished)
     return {
         "answers": Place(_bytes(one for one in answers if one.code is None), BEACON),
         "problem+json": Place(_bytes(one for one in answers if one.code is not None), "credential_unavailable"),
@@ -70,6 +73,7 @@ def hunt(house: House, furnished: Furnished) -> dict[str, Place]:
         "evidence over the door": Place(records, '"kind":"outcome"'),
         "evidence, files": Place(_files(house.folder / "evidence"), '"kind":"intent"'),
         "evidence, unsealed documents": Place(_documents(house.folder / "evidence"), BEACON),
+        "credential service": Place(_bytes(told), service.BEACON),
         "administrators' door": Place(_admin(process), '"ready"'),
         "command line": Place(printed, "encrypted://api-key"),
         "errors of check": Place(checked, "raw_secret"),
@@ -143,6 +147,7 @@ def _commands(house: House, answers: list[Answer]) -> bytes:
         ("check", "-o", "json"),
         ("credentials", "list"),
         ("credentials", "list", "-o", "json"),
+        *(("credentials", name, "-o", form) for name in ("log", "served") for form in ("table", "json")),
         ("evidence", "tail", "-n", "1000", "-o", "json"),
         ("evidence", "show", known, "--input", "-o", "json"),
         ("evidence", "verify", "-o", "json"),
@@ -194,7 +199,7 @@ def _checks(house: House, furnished: Furnished) -> bytes:
     return "\n".join(out).encode()
 
 
-def _loud(house: House) -> Loud:
+def _loud(house: House, furnished: Furnished) -> Loud:
     """A sidecar that says all it can and fails on secrets, and ends by a crash."""
     before = (house.folder / "out.log").stat().st_size
     answers = []
@@ -204,6 +209,7 @@ def _loud(house: House) -> Loud:
         (house.folder / "fault").touch()
         for name in STYLES:
             answers.append(house.operation("do", {"what": "echo", "note": BEACON}, connector=name))
+        answers += service.tell(house, furnished, stores=500)
         house.reload()
         house.signal(signal.SIGABRT)
         assert house.ended() == -signal.SIGABRT

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 
 MARKS = ("c4n4ry", "PRIVATE KEY")
@@ -38,5 +39,7 @@ def loud(original: Callable[..., None]) -> Callable[..., None]:
 
 base64.b64encode = faulty(base64.b64encode)
 urllib.parse.quote = faulty(urllib.parse.quote)
+msgspec.convert = faulty(msgspec.convert)
+setattr(orjson, "loads", faulty(orjson.loads))  # noqa: B010  # not among what its stubs let be set
 setattr(orjson, "dumps", faulty(orjson.dumps))  # noqa: B010  # not among what its stubs let be set
 logging.basicConfig = loud(logging.basicConfig)
