@@ -33,7 +33,7 @@ from sidecar.rules.needles import beginning, cores, passwords, places, texts, wo
 REDACTED: Final = b"[REDACTED]"
 REDACTED_NAME: Final = b"redacted"  # a header's name must stay a token (RFC 9110 section 5.1)
 NESTED: Final = 3  # escapes wrapped in each other that are taken away
-PIECE: Final = 1 << 14  # bytes of a long body read at once: about 10 ms for the worst text an upstream can write
+PIECE: Final = 1 << 12  # bytes of a long body read at once: about 5 ms for the worst text an upstream can write
 
 _KINDS: Final = (PERCENT, BACKSLASH, REFERENCE)
 _SPACED: Final = bytes.maketrans(b"+", b" ")
