@@ -19,14 +19,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import botocore.session
-from botocore import exceptions
+from botocore import awsrequest, exceptions
 from botocore.config import Config as ClientConfig
 
+from sidecar.adapters.credentials.exchanges import watched
 from sidecar.adapters.credentials.remote import Fetched, Loan, StoreFailure
 from sidecar.adapters.credentials.values import field_secrets
 from sidecar.config.remotes import AwsSection
 from sidecar.model.credential import Reference
 from sidecar.model.secret import Secret
+
+# For the library as a whole: the chain that finds who we are asks other services, over connections of its own.
+awsrequest.AWSHTTPConnectionPool.ConnectionCls = watched(awsrequest.AWSHTTPConnection)
+awsrequest.AWSHTTPSConnectionPool.ConnectionCls = watched(awsrequest.AWSHTTPSConnection)
 
 CURRENT: Final = "AWSCURRENT"
 PENDING: Final = "AWSPENDING"

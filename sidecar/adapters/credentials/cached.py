@@ -24,6 +24,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
+from sidecar.adapters.credentials.exchanges import Exchange
 from sidecar.adapters.credentials.held import Held, Vessel
 from sidecar.adapters.credentials.remote import Fetched, Loan, Store, StoreFailure
 from sidecar.errors import Reason, Unavailable
@@ -33,6 +34,8 @@ from sidecar.ports import Clock, Observer
 from sidecar.rules.sealing import KEY_BYTES, SealBrokenError
 
 THREADS: Final = 4
+# Of what a call waits for: one piece of work may log in, be refused, look at its login, and do it all again.
+_LONGEST_WORK: Final = 4
 REFUSED_SECONDS: Final = (
     1.0  # a failure is remembered so long, and a value that was just fetched is not fetched again
 )
@@ -60,6 +63,7 @@ class CachedSource:
         self._refused: dict[Place, tuple[float, StoreFailure]] = {}
         self._flights: dict[Place, asyncio.Task[StoreFailure | None]] = {}
         self._outgoing: list[tuple[float, Loan]] = []
+        self._exchanges: set[Exchange] = set()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"{scheme}-store")
         self._tending: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -137,6 +141,8 @@ class CachedSource:
                 with contextlib.suppress(StoreFailure):
                     await self._in_thread(self._store.close)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for exchange in self._exchanges:  # a thread that still waits would keep the process
+            exchange.cut()
 
     def _credential(self, held: Held, reference: Reference) -> Credential:
         held.used = True
@@ -262,14 +268,26 @@ class CachedSource:
         return min([_LONGEST_PAUSE, *(max(0.05, moment - now) for moment in moments)])
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        """``work`` in one of our threads. A failure that no store foresaw is told by its class."""
+        """``work`` in one of our threads, for a bounded time and no longer than we wait for it.
+
+        A failure that no store foresaw is told by its class.
+        """
+        exchange, loop = Exchange(), asyncio.get_running_loop()
+        self._exchanges.add(exchange)
+        bound = loop.call_later(self._bound * _LONGEST_WORK, exchange.cut)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await loop.run_in_executor(self._pool, exchange.run, work)
         except StoreFailure:
+            raise
+        except asyncio.CancelledError:
+            exchange.cut()
             raise
         except Exception as error:
             self._observer.observe("failure", {"task": f"{self._scheme}-store", "error": type(error).__name__})
             raise StoreFailure("store_failing") from None
+        finally:
+            bound.cancel()
+            self._exchanges.discard(exchange)
 
     def _tell(self, place: Place, outcome: str, version: str) -> None:
         told = {"outcome": outcome, "scheme": self._scheme, "place": _shown(place), "version": version}
