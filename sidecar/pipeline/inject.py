@@ -14,6 +14,7 @@ from sidecar.model.exchange import Outbound
 from sidecar.model.secret import Secret
 from sidecar.rules.catalogue import Connector
 from sidecar.rules.masking import tokens
+from sidecar.rules.needles import taken_from
 
 _AUTHORIZATION = b"authorization"
 # Bytes a header value cannot hold; a secret with one would split the request (A87, RFC 9110 section 5.5).
@@ -81,7 +82,8 @@ def inject(request: Outbound, connector: Connector, credential: Credential, now:
             return Injected(sent, (*_basic_secrets(secret, plain, pair), Secret(encoded)))
         case "header":
             assert auth.name is not None
-            return Injected(_with_header(request, auth.name.lower().encode("ascii"), plain), (secret,))
+            name = auth.name.lower().encode("ascii")
+            return Injected(_with_header(request, name, plain), (secret, *map(Secret, taken_from(name, plain))))
         case "query":
             assert auth.name is not None
             value = quote(plain, safe="")

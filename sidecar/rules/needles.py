@@ -6,6 +6,7 @@ one of three ways, by where it stands; the characters at its ends share their bi
 
 from __future__ import annotations
 
+import binascii
 import re
 from binascii import b2a_base64
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ _URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
 _WRITTEN: Final = ("latin-1", "cp1252", "utf-16-le", "utf-16-be")
 _URL_PASSWORD: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:([^\s@]+)@")
 _STRUCTURES: Final = (b"\n", b"\r", b"\\n", b"{")
+_SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9._-]*")
+_VALUE: Final = re.compile(rb"=[ \t]*\"?([^\s\",;]+)")
+_TELLING: Final = 8  # bytes; a shorter value beside others is any word
 _BETWEEN_WORDS: Final = re.compile(rb"[\s\"',:={}\[\]]+|\\[nr]")
 
 
@@ -47,6 +51,25 @@ def passwords(plain: bytes) -> list[bytes]:
     found = _URL_PASSWORD.search(plain) if b"://" in plain else None
     both = {found[1], unquote_to_bytes(found[1])} if found else ()
     return sorted(password for password in both if len(password) >= SHORTEST)
+
+
+def taken_from(field: bytes, value: bytes) -> list[bytes]:
+    """What an upstream takes out of a whole header value, which may then be echoed alone; ``field`` is lower-case.
+
+    The token of a scheme, its parameters' values (RFC 9110 section 11.4), of Basic the pair and the password, and
+    each value of a cookie (RFC 6265 section 4.2.1).
+    """
+    if field == b"cookie":
+        return [found for found in _VALUE.findall(value) if len(found) >= _TELLING]
+    scheme, _, rest = value.strip().partition(b" ")
+    rest = rest.strip()
+    if _SCHEME.fullmatch(scheme) is None or not rest:
+        return []
+    if scheme.lower() == b"basic":
+        with suppress(binascii.Error):
+            pair = binascii.a2b_base64(rest, strict_mode=True)
+            return [part for part in (rest, pair, pair.partition(b":")[2]) if len(part.strip()) >= SHORTEST]
+    return [part for part in (rest, *_VALUE.findall(rest)) if len(part) >= _TELLING]
 
 
 def words(plain: bytes) -> list[bytes]:

@@ -109,6 +109,22 @@ async def test_inv_5_the_password_of_a_url_is_not_echoed_alone() -> None:
     assert outcome.body == b'password authentication failed for "reporter" with "[REDACTED]", or [REDACTED]'
 
 
+@pytest.mark.parametrize(
+    ("header", "value", "shown"),
+    [
+        ("Cookie", b"session=abc-7f3a9c12; theme=dark", b'{"cookies": {"session": "abc-7f3a9c12"}}'),
+        ("Authorization", b"Token abc-7f3a9c12", b"invalid token abc-7f3a9c12"),
+        ("Authorization", b"Basic dXNlcjphYmMtN2YzYTljMTI=", b"no user with the password abc-7f3a9c12"),
+    ],
+)
+async def test_inv_5_what_the_upstream_takes_out_of_a_header_is_not_echoed_alone(
+    header: str, value: bytes, shown: bytes
+) -> None:
+    auth = {"style": "header", "credential": "crm", "name": header}
+    outcome = await holding(value, answered(shown), config=changed("connectors.crm.auth", auth)).handle()
+    assert outcome.body == shown.replace(b"abc-7f3a9c12", REDACTED)
+
+
 async def test_headers_that_would_take_long_to_search_are_withheld() -> None:
     outcome = await holding(PLAIN, answered(b"x", headers=[(b"location", b"%26%5c" * 4000)])).handle()
     assert code(outcome) == "answer_withheld"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.rules.needles import beginning, cores, passwords, places, texts, words
+from sidecar.rules.needles import beginning, cores, passwords, places, taken_from, texts, words
 
 
 def test_a_text_that_is_not_ascii_has_a_second_form() -> None:
@@ -55,6 +55,25 @@ def test_cores_hold_what_the_secret_alone_determines() -> None:
 )
 def test_the_password_of_a_url_is_known_by_itself(url: bytes, alone: list[bytes]) -> None:
     assert passwords(url) == alone
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "taken"),
+    [
+        (b"authorization", b"Token abc-12345678", [b"abc-12345678"]),
+        (b"authorization", b"Basic " + base64.b64encode(b"user:pass"), [b"dXNlcjpwYXNz", b"user:pass", b"pass"]),
+        (b"authorization", b"Basic !not/base64", [b"!not/base64"]),
+        (b"authorization", b'Token token="abc-12345678", n=1', [b'token="abc-12345678", n=1', b"abc-12345678"]),
+        (b"x-api-key", b"abc-12345678", []),
+        (b"x-api-key", b"/abc 12345678", []),
+        (b"x-api-key", b"Key ", []),
+        (b"cookie", b'session=abc-12345678; theme=dark; csrf="def-87654321"', [b"abc-12345678", b"def-87654321"]),
+    ],
+)
+def test_what_an_upstream_takes_out_of_a_header_is_known_by_itself(
+    field: bytes, value: bytes, taken: list[bytes]
+) -> None:
+    assert taken_from(field, value) == taken
 
 
 LINE, OTHER = b"A" * 64, b"B" * 40
