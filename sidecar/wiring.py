@@ -17,7 +17,7 @@ from sidecar.adapters.callers.oauth import SCHEME as OAUTH
 from sidecar.adapters.callers.oauth import OAuthSource
 from sidecar.adapters.clock import SystemClock
 from sidecar.adapters.counting import LocalCounter
-from sidecar.adapters.credentials.environment import EnvironmentSource
+from sidecar.adapters.credentials.environment import EnvironmentSource, EnvironmentStore
 from sidecar.adapters.credentials.remotes import RemoteSources
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.adapters.credentials.sealed_store import SealedCredentials
@@ -89,6 +89,9 @@ STORES: Mapping[str, Callable[[Config, Path, RemoteSources], CredentialStore]] =
             "encrypted",
             lambda config, at, _: SealedCredentials(at / config.store.directory, at / config.store.key_file),
         ),
+        ("env", lambda config, _, __: EnvironmentStore(os.environ, _variables(config))),
+        ("vault", lambda config, home, remote: remote.vault(config.vault, config.tenant, home)),
+        ("aws", lambda config, home, remote: remote.aws(config.aws, config.tenant, home)),
     ]
 )
 
@@ -332,8 +335,14 @@ def credential_sources(loaded: Loaded, remote: RemoteSources) -> dict[str, Crede
 def credential_stores(loaded: Loaded, remote: RemoteSources) -> dict[str, CredentialStore]:
     """The stores that are configured, by scheme; what they keep may be referred to or not."""
     config = loaded.config
-    absent = {name for name, section in (("vault", config.vault), ("aws", config.aws)) if section is None}
+    there = {"vault": config.vault, "aws": config.aws, "env": config.store.allow_environment or None}
+    absent = {name for name, section in there.items() if section is None}
     return {scheme: STORES[scheme](config, loaded.directory, remote) for scheme in STORES.keys() - absent}
+
+
+def _variables(config: Config) -> list[str]:
+    references = [section.reference.partition("://") for section in config.credentials.values()]
+    return [name for scheme, _, name in references if scheme == "env"]
 
 
 def with_tokens(

@@ -100,6 +100,10 @@ class VaultSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Whether a reference of ``tenant`` may name this path."""
         return _is_under(locator, self.paths, tenant)
 
+    def roots(self, tenant: str) -> list[str]:
+        """The paths that a tenant may name, with all below them."""
+        return _roots(self.paths, tenant)
+
 
 class AwsSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """AWS Secrets Manager, behind ``aws://`` references. The sidecar is whom AWS's own chain says: the pod's role, or
@@ -119,7 +123,14 @@ class AwsSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether a reference of ``tenant`` may name this secret."""
         return _is_under(locator, self.names, tenant)
 
+    def roots(self, tenant: str) -> list[str]:
+        """The names that a tenant may name, with all below them."""
+        return _roots(self.names, tenant)
+
 
 def _is_under(locator: str, allowed: tuple[str, ...], tenant: str) -> bool:
-    roots = (root.replace(_OWN, tenant) for root in allowed)
-    return any(locator == root or locator.startswith(f"{root}/") for root in roots)
+    return any(locator == root or locator.startswith(f"{root}/") for root in _roots(allowed, tenant))
+
+
+def _roots(allowed: tuple[str, ...], tenant: str) -> list[str]:
+    return [root.replace(_OWN, tenant) for root in allowed]

@@ -7,7 +7,7 @@ could not be told from ordinary text in an answer, one whose form is not its kin
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sidecar.errors import Misconfigured, Reason, Refused
@@ -20,6 +20,7 @@ MANY_LINES: Final = ("SSH_KEY", "CERTIFICATE")  # kinds that are never put into 
 LONGEST_ROTATION: Final = 3650  # days
 LATEST: Final = 253_402_300_799_000_000  # 9999-12-31T23:59:59Z, the last second RFC 3339 can write
 DAY: Final = 86_400_000_000  # microseconds
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_IN_A_HEADER: Final = (b"\r", b"\n", b"\0")
 _UNSAID_FORM: Final = "the value has a line break or NUL in it, and would split the header it is put into"
 
@@ -118,15 +119,26 @@ def overdue_days(about: About, now: int) -> float | None:
     """
     if about.rotate_days is None or about.updated is None:
         return None
-    written = datetime.fromisoformat(about.updated)
-    elapsed = now - int((written - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
-    return round(elapsed / DAY - about.rotate_days, 3)
+    return round((now - micros(about.updated)) / DAY - about.rotate_days, 3)
 
 
 def rotatable(rows: Iterable[About], now: int) -> list[tuple[About, float | None]]:
     """What can be rotated where it is, with ``overdue_days``: the most overdue first, then what nobody promised."""
     due = [(row, overdue_days(row, now)) for row in rows if row.changeable and row.state == "ok"]
     return sorted(due, key=lambda each: (each[1] is None, -(each[1] or 0.0), str(each[0].reference)))
+
+
+def moment(at: int) -> str:
+    """Microseconds since the epoch in UTC, RFC 3339."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")
+
+
+def micros(text: str) -> int:
+    """Microseconds since the epoch of an RFC 3339 time, whose zone must be said. Raises ``ValueError``."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("no time zone")
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def _wrong(code: str, message: str) -> Misconfigured:

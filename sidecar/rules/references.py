@@ -34,6 +34,20 @@ _SCHEMES: Final = ("vault", "aws", "encrypted", "env")
 
 def parse(text: str) -> Reference:
     """The reference a configuration names. Raises ``Misconfigured``, which says what is wrong and not with what."""
+    return _parsed(text, whole=False)
+
+
+def parse_stored(text: str) -> Reference:
+    """What an administrator names: as ``parse``; ``vault://<path>`` without its field is the secret as a whole."""
+    return _parsed(text, whole=True)
+
+
+def is_path(text: str) -> bool:
+    """Whether a reference could name this path of a remote store."""
+    return all(_SEGMENT.fullmatch(segment) and segment not in (".", "..") for segment in text.split("/"))
+
+
+def _parsed(text: str, *, whole: bool) -> Reference:
     if not isinstance(text, str):
         raise Misconfigured("a credential's reference is text, such as encrypted://github")
     scheme, separator, rest = text.partition("://")
@@ -45,7 +59,8 @@ def parse(text: str) -> Reference:
     locator, at, version = place.partition("@")
     if scheme in ("vault", "aws"):
         _check_path(scheme, locator)
-        _check_field(scheme, mark, field)
+        if mark or not whole:
+            _check_field(scheme, mark, field)
         _check_version(scheme, at, version)
     elif at:
         raise Misconfigured(f"{scheme}:// takes no @version: it names one value")
@@ -97,12 +112,11 @@ def _check_version(scheme: str, at: str, version: str) -> None:
 
 
 def _check_path(scheme: str, path: str) -> None:
-    for segment in path.split("/"):
-        if not _SEGMENT.fullmatch(segment) or segment in (".", ".."):
-            raise Misconfigured(
-                f"the path of {scheme}:// has segments of letters, digits, dots, dashes and underscores between "
-                "single slashes, and none is . or .."
-            )
+    if not is_path(path):
+        raise Misconfigured(
+            f"the path of {scheme}:// has segments of letters, digits, dots, dashes and underscores between "
+            "single slashes, and none is . or .."
+        )
 
 
 def _not_a_reference(scheme: str) -> str:

@@ -11,7 +11,7 @@ from sidecar.errors import Refused, Unavailable
 from sidecar.model.credential import About, Credential, Reference, Terms
 from sidecar.model.secret import SHORTEST, Secret
 from sidecar.ports import Clock
-from sidecar.rules.credential_terms import check_change
+from sidecar.rules.credential_terms import check_change, check_version
 
 
 class HeldCredentials:
@@ -69,7 +69,7 @@ class HeldStore:
         self._check(reference)
         kept = check_change(reference, secret, terms, self._clock.now())
         before = self._held[reference.locator][0] if reference.locator in self._held else None
-        _check_version(before, expected)
+        check_version(before.version if before else None, expected)
         now = datetime.fromtimestamp(self._clock.now() // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         about = About(
             reference=reference,
@@ -86,13 +86,14 @@ class HeldStore:
     async def amend(self, reference: Reference, terms: Terms, expected: str) -> About:
         about, secret = self._at(reference)
         kept = check_change(reference, secret, terms, self._clock.now())
-        _check_version(about, expected)
+        check_version(about.version, expected)
         fresh = replace(about, kind=kept.kind, expires=kept.expires, rotate_days=kept.rotate_days)
         self._held[reference.locator] = (fresh, secret)
         return fresh
 
     async def delete(self, reference: Reference, expected: str) -> None:
-        _check_version(self._at(reference)[0], expected)
+        check_change(reference, None, Terms(), self._clock.now())
+        check_version(self._at(reference)[0].version, expected)
         del self._held[reference.locator]
 
     def _at(self, reference: Reference) -> tuple[About, Secret]:
@@ -110,8 +111,3 @@ class HeldStore:
             raise Refused("invalid_payload", f"This store keeps {self._scheme}:// credentials.")
         if not reference.locator.startswith(self._own):
             raise Refused("tenant_mismatch", "The reference names a path that this tenant may not use.")
-
-
-def _check_version(before: About | None, expected: str | None) -> None:
-    if (before.version if before else None) != expected:
-        raise Refused("conflict", "The credential was changed meanwhile: read it again.")

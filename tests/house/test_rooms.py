@@ -29,10 +29,11 @@ BLOCKING = {"hvac": "sidecar/adapters/credentials/vault", "botocore": "sidecar/a
 REVEALS = {
     "sidecar/adapters/callers/identity.py",
     "sidecar/adapters/callers/oauth.py",
-    "sidecar/adapters/credentials/aws.py",  # writes a new version
+    "sidecar/adapters/credentials/aws_secret.py",  # writes a new version
     "sidecar/adapters/credentials/held.py",  # seals what is kept
     "sidecar/adapters/credentials/master_key.py",
-    "sidecar/adapters/credentials/vault.py",  # writes a new version
+    "sidecar/adapters/credentials/remote_store.py",  # looks whether it is text
+    "sidecar/adapters/credentials/vault_kv2.py",  # writes a new version
     "sidecar/adapters/credentials/vault_login.py",  # shows the proof
     "sidecar/adapters/credentials/vault_session.py",  # shows the token
     "sidecar/adapters/credentials/sealed_file.py",

@@ -12,8 +12,8 @@ import pytest
 from sidecar.adapters.credentials.aws import SecretsManager
 from sidecar.adapters.credentials.cached import CachedSource
 from sidecar.adapters.credentials.remote import StoreFailure
-from sidecar.errors import Unavailable
-from sidecar.model.credential import Reference
+from sidecar.errors import Refused, Unavailable
+from sidecar.model.credential import Reference, Terms
 from sidecar.model.secret import Secret
 from tests import aws, vault
 from tests.fakes.clock import HeldClock
@@ -65,10 +65,12 @@ async def test_fields_come_with_the_versions_id(tenant: Tenant) -> None:
 
 
 async def test_a_rotation_moves_the_stages_and_keeps_the_other_fields(tenant: Tenant) -> None:
-    second = await asyncio.to_thread(tenant.store.put, tenant.reference(), Secret("rotated-12345678"), tenant.first)
+    made = await asyncio.to_thread(
+        tenant.store.write, tenant.reference(), Secret("rotated-12345678"), Terms(), tenant.first
+    )
     assert await tenant.value() == "rotated-12345678"
     assert await tenant.value("AWSPREVIOUS") == "value-12345678"
-    assert await tenant.value(second) == "rotated-12345678"
+    assert await tenant.value(made.version) == "rotated-12345678"
     assert await tenant.value(tenant.first) == "value-12345678"
     assert await tenant.value(field="user") == "somebody"
 
@@ -83,10 +85,12 @@ async def test_a_staged_version_is_named_before_it_is_current(tenant: Tenant) ->
 
 
 async def test_who_rotates_second_is_told(tenant: Tenant) -> None:
-    await asyncio.to_thread(tenant.store.put, tenant.reference(), Secret("rotated-12345678"), tenant.first)
-    with pytest.raises(StoreFailure) as late:
-        await asyncio.to_thread(tenant.store.put, tenant.reference(), Secret("too-late-12345678"), tenant.first)
-    assert late.value.code == "version_conflict"
+    await asyncio.to_thread(tenant.store.write, tenant.reference(), Secret("rotated-12345678"), Terms(), tenant.first)
+    with pytest.raises(Refused) as late:
+        await asyncio.to_thread(
+            tenant.store.write, tenant.reference(), Secret("too-late-12345678"), Terms(), tenant.first
+        )
+    assert late.value.code == "conflict"
     assert await tenant.value() == "rotated-12345678"
 
 
@@ -103,7 +107,9 @@ async def test_a_secret_that_is_being_deleted_is_gone(tenant: Tenant) -> None:
 async def test_inv_5_debug_logs_show_no_secret(tenant: Tenant, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         assert await tenant.value() == "value-12345678"
-        await asyncio.to_thread(tenant.store.put, tenant.reference(), Secret("rotated-12345678"), tenant.first)
+        await asyncio.to_thread(
+            tenant.store.write, tenant.reference(), Secret("rotated-12345678"), Terms(), tenant.first
+        )
     assert caplog.records
     assert "12345678" not in caplog.text
     assert aws.IDENTITY["AWS_SECRET_ACCESS_KEY"] not in caplog.text

@@ -15,10 +15,9 @@ import pytest
 
 from sidecar.adapters.clock import SystemClock
 from sidecar.adapters.credentials.cached import REFUSED_SECONDS, CachedSource
-from sidecar.adapters.credentials.remote import StoreFailure
 from sidecar.config.remotes import VaultLogin
-from sidecar.errors import Unavailable
-from sidecar.model.credential import Reference
+from sidecar.errors import Refused, Unavailable
+from sidecar.model.credential import Reference, Terms
 from sidecar.model.secret import Secret
 from tests.integration.vault_sources import VALUE, Tenant
 
@@ -132,15 +131,16 @@ async def test_c06_a_reference_of_another_tenant_is_refused_before_anything_is_a
 
 async def test_writing_compares_versions(tenant: Tenant) -> None:
     reference = tenant.reference()
-    assert await asyncio.to_thread(tenant.store.put, reference, Secret("rotated-12345678"), 1) == 2
-    with pytest.raises(StoreFailure) as late:
-        await asyncio.to_thread(tenant.store.put, reference, Secret("too-late-12345678"), 1)
-    assert late.value.code == "version_conflict"
-    with pytest.raises(StoreFailure):
-        await asyncio.to_thread(tenant.store.put, reference, Secret("not-new-12345678"), None)
+    change, write = asyncio.to_thread, tenant.store.write
+    assert (await change(write, reference, Secret("rotated-12345678"), Terms(), "1")).version == "2"
+    with pytest.raises(Refused) as late:
+        await change(write, reference, Secret("too-late-12345678"), Terms(), "1")
+    assert late.value.code == "conflict"
+    with pytest.raises(Refused):
+        await change(write, reference, Secret("not-new-12345678"), Terms(), None)
     assert await tenant.value() == "rotated-12345678"
     assert await tenant.value(field="user") == "somebody"  # the other fields stay
-    assert await asyncio.to_thread(tenant.store.put, tenant.reference("made"), Secret("made-12345678"), None) == 1
+    assert (await change(write, tenant.reference("made"), Secret("made-12345678"), Terms(), None)).version == "1"
 
 
 async def test_a_clock_that_jumps_does_not_lengthen_a_lease(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ async def test_inv_5_debug_logs_show_no_secret(tenant: Tenant, caplog: pytest.Lo
     secret_id = (tenant.folder / "secret-id").read_text()
     with caplog.at_level(logging.DEBUG):
         assert await tenant.value() == VALUE
-        await asyncio.to_thread(tenant.store.put, tenant.reference(), Secret(CANARY), 1)
+        await asyncio.to_thread(tenant.store.write, tenant.reference(), Secret(CANARY), Terms(), "1")
         await tenant.source.close()
     assert caplog.records
     assert not [text for text in (VALUE, CANARY, secret_id, "hvs.") if text in caplog.text]

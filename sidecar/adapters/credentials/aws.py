@@ -10,56 +10,34 @@ endpoint and no proxy is taken from the environment. botocore is synchronous and
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import botocore.session
-from botocore import awsrequest, exceptions
+from botocore import awsrequest
 from botocore.config import Config as ClientConfig
 
+from sidecar.adapters.credentials.aws_errors import understood
+from sidecar.adapters.credentials.aws_secret import CURRENT, AwsSecret, paged, read_state, secrets_of
 from sidecar.adapters.credentials.exchanges import watched
-from sidecar.adapters.credentials.remote import Fetched, Loan, StoreFailure
-from sidecar.adapters.credentials.values import field_secrets
+from sidecar.adapters.credentials.remote import LISTED, Fetched, Loan, StoreFailure
 from sidecar.config.remotes import AwsSection
-from sidecar.model.credential import Reference
+from sidecar.model.credential import About, Reference, Terms
 from sidecar.model.secret import Secret
+from sidecar.rules.references import is_path
 
 # For the library as a whole: the chain that finds who we are asks other services, over connections of its own.
 awsrequest.AWSHTTPConnectionPool.ConnectionCls = watched(awsrequest.AWSHTTPConnection)
 awsrequest.AWSHTTPSConnectionPool.ConnectionCls = watched(awsrequest.AWSHTTPSConnection)
 
-CURRENT: Final = "AWSCURRENT"
-PENDING: Final = "AWSPENDING"
 _VERSION_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied"})
-_LOGIN: Final = frozenset(
-    {
-        *("UnrecognizedClientException", "InvalidClientTokenId", "ExpiredTokenException", "ExpiredToken"),
-        *("InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken", "OptInRequired"),
-    }
-)
-_GONE: Final = frozenset({"ResourceNotFoundException", "InvalidRequestException"})  # the latter: it is being deleted
-_ERRORS: Final[tuple[tuple[type[Exception], str], ...]] = (  # the most particular first
-    (exceptions.NoCredentialsError, "store_login_refused"),
-    (exceptions.PartialCredentialsError, "store_login_refused"),
-    (exceptions.CredentialRetrievalError, "store_login_refused"),
-    (exceptions.SSLError, "store_untrusted"),
-    (exceptions.ReadTimeoutError, "store_slow"),
-    (exceptions.ConnectTimeoutError, "store_slow"),
-    (exceptions.ConnectionError, "store_unreachable"),
-    (exceptions.HTTPClientError, "store_unreachable"),
-    (exceptions.BotoCoreError, "store_failing"),
-    (KeyError, "store_failing"),  # an answer that is not AWS's
-)
 
 
 class SecretsManager:
-    """A ``Store``. Raises ``Misconfigured`` for nothing: what is wrong is said when a secret is asked for."""
+    """A ``KeptStore``. Raises ``Misconfigured`` for nothing: what is wrong is said when a secret is asked for."""
 
     def __init__(self, section: AwsSection, tenant: str, directory: Path) -> None:
         self._section = section
@@ -84,12 +62,15 @@ class SecretsManager:
         """The secret's version that the reference names. Raises ``StoreFailure``."""
         name = self._named(reference)
         missing = "no_such_secret" if reference.version is None else "no_such_version"
-        with _understood(missing):
+        with understood(missing):
             answer = self._client.get_secret_value(SecretId=name, **_which(reference.version))
             version = str(answer["VersionId"])  # first: a cut answer says nothing about the secret
             if "SecretBinary" in answer:
                 raise StoreFailure("unusable_secret")
-            return Fetched(_fields(answer["SecretString"]), version, self._section.max_age_seconds)
+            state = read_state(self._client.describe_secret(SecretId=name))  # after the value: terms come before one
+            terms = state.terms(version)
+            seconds = self._section.max_age_seconds
+            return Fetched(secrets_of(answer["SecretString"]), version, seconds, None, terms.kind, terms.expires)
 
     def renew(self, _loan: Loan) -> float:
         """Nothing is lent."""
@@ -98,30 +79,42 @@ class SecretsManager:
     def give_back(self, _loan: Loan) -> None:
         """Nothing is lent."""
 
-    def put(self, reference: Reference, secret: Secret, expected: str) -> str:
-        """Rotate: store ``secret`` as a new version, then move AWSCURRENT to it from version ``expected``; its id.
+    def about(self, reference: Reference) -> About:
+        """What may be shown of a secret."""
+        return self._kept(reference).about()
 
-        With a ``#field`` the other fields of the expected version stay. AWS labels the expected version AWSPREVIOUS
-        in the same step. Raises ``StoreFailure("version_conflict")`` where another version is current already; the
-        new one is then left without the label, and unused.
-        """
-        name = self._named(reference)
-        with _understood("no_such_secret"):
-            text = secret.reveal().decode()
-            if reference.field is not None:
-                before = self._client.get_secret_value(SecretId=name, VersionId=expected)["SecretString"]
-                text = json.dumps({**json.loads(before), reference.field: text})
-            made = self._client.put_secret_value(SecretId=name, SecretString=text, VersionStages=[PENDING])
-        version = str(made["VersionId"])
-        with _understood("version_conflict", InvalidParameterException="version_conflict"):
-            self._client.update_secret_version_stage(
-                SecretId=name, VersionStage=CURRENT, MoveToVersionId=version, RemoveFromVersionId=expected
-            )
-        return version
+    def list(self) -> Sequence[About]:
+        """What may be shown of every secret that the tenant may name. Raises ``StoreFailure("too_many")``."""
+        found: dict[str, About] = {}
+        for root in self._section.roots(self._tenant):
+            asked = {"Filters": [{"Key": "name", "Values": [root]}]}  # names that begin so, and more
+            with understood("no_such_secret"):
+                for listed in paged(self._client.list_secrets, asked, "SecretList"):
+                    name = str(listed["Name"])
+                    if name not in found and self._section.allows(name, self._tenant) and is_path(name):
+                        found[name] = self._kept(Reference("aws", name)).about_listed(listed)
+                    if len(found) > LISTED:
+                        raise StoreFailure("too_many")
+        return [found[name] for name in sorted(found)]
+
+    def write(self, reference: Reference, secret: Secret, terms: Terms, expected: str | None) -> About:
+        """Store a value over version ``expected``, or where there is none."""
+        return self._kept(reference).write(secret, terms, expected)
+
+    def amend(self, reference: Reference, terms: Terms, expected: str) -> About:
+        """Give a value other terms."""
+        return self._kept(reference).amend(terms, expected)
+
+    def delete(self, reference: Reference, expected: str) -> None:
+        """Delete a secret, or one of its fields."""
+        self._kept(reference).delete(expected)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _kept(self, reference: Reference) -> AwsSecret:
+        return AwsSecret(self._client, self._named(reference), reference)
 
     def _named(self, reference: Reference) -> str:
         if reference.scheme != "aws" or not self._section.allows(reference.locator, self._tenant):
@@ -133,36 +126,3 @@ def _which(version: str | None) -> dict[str, str]:
     if version is None:
         return {"VersionStage": CURRENT}
     return {"VersionId": version} if _VERSION_ID.fullmatch(version) else {"VersionStage": version}
-
-
-def _fields(text: str) -> dict[str, Secret]:
-    try:
-        document = json.loads(text)
-    except ValueError:
-        document = None
-    return field_secrets(document if isinstance(document, dict) else {"": text})
-
-
-@contextmanager
-def _understood(missing: str, **over: str) -> Iterator[None]:
-    """Raise what botocore does as a ``StoreFailure``; its texts quote requests, so none is kept."""
-    try:
-        yield
-    except StoreFailure:
-        raise
-    except exceptions.ClientError as error:
-        named = str(error.response.get("Error", {}).get("Code", ""))
-        raise StoreFailure(over.get(named) or _code(named, missing)) from None
-    except Exception as error:
-        code = next((code for kind, code in _ERRORS if isinstance(error, kind)), None)
-        if code is None:
-            raise
-        raise StoreFailure(code) from None
-
-
-def _code(named: str, missing: str) -> str:
-    if named in _GONE:
-        return missing
-    if named in _DENIED:
-        return "store_forbidden"
-    return "store_login_refused" if named in _LOGIN else "store_failing"

@@ -27,7 +27,7 @@ from typing import Any, Final, TypeVar
 from sidecar.adapters.credentials.exchanges import Exchange
 from sidecar.adapters.credentials.held import Held, Vessel
 from sidecar.adapters.credentials.remote import Fetched, Loan, Store, StoreFailure
-from sidecar.errors import Reason, Unavailable
+from sidecar.errors import Reason, Refused, Unavailable
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
 from sidecar.ports import Clock, Observer
@@ -61,12 +61,13 @@ class CachedSource:
         self._vessel = Vessel(secrets.token_bytes(KEY_BYTES))
         self._held: dict[Place, Held] = {}
         self._refused: dict[Place, tuple[float, StoreFailure]] = {}
-        self._flights: dict[Place, asyncio.Task[StoreFailure | None]] = {}
+        self._flights: dict[Place, asyncio.Task[Held | StoreFailure]] = {}
         self._outgoing: list[tuple[float, Loan]] = []
         self._exchanges: set[Exchange] = set()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"{scheme}-store")
         self._tending: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._changes = 0  # of any place, made here
         self._closed = False
 
     async def resolve(self, reference: Reference) -> Credential:
@@ -90,17 +91,21 @@ class CachedSource:
             return await self.resolve(reference)
         if held.loan is not None:  # the upstream knows the user no more: who else holds it must not use it either
             self._drop(place)
-        failure = await self._flight(reference)
-        held = self._held.get(place)
-        if failure is not None or held is None:  # what ends as soon as it comes is gone again by now
-            raise _unavailable(failure or StoreFailure("store_slow"))
-        return self._credential(held, reference)
+        return self._credential(await self._flown(reference), reference)
 
     def expiring(self, seconds: float) -> list[tuple[str, str, float]]:
         """What ends within ``seconds``, soonest first: place, version, seconds left. Renewal may come before."""
         now = self._clock.monotonic()
         ending = [(_shown(place), held.version, held.until - now) for place, held in self._held.items()]
         return sorted((row for row in ending if row[2] <= seconds), key=lambda row: row[2])
+
+    def forget(self, locator: str) -> None:
+        """Hold nothing of a place any more: it was changed. Calls that have the old value finish with it."""
+        self._changes += 1
+        for place in [place for place in self._held if place[0] == locator]:
+            self._drop(place)
+        for place in [place for place in self._refused if place[0] == locator]:
+            del self._refused[place]
 
     async def tend(self) -> float:
         """Renew and give back what is due now; the seconds until there is more to do. Never raises."""
@@ -150,7 +155,8 @@ class CachedSource:
         if opener is None:
             raise _unavailable(StoreFailure("no_such_field"))
         try:
-            return Credential(Secret(opener.plain()), held.version)
+            plain = Secret(opener.plain())
+            return Credential(plain, held.version, held.kind, held.ends[reference.field or ""])
         except SealBrokenError:
             self._drop((reference.locator, reference.version))
             raise _unavailable(StoreFailure("unusable_secret")) from None
@@ -164,16 +170,17 @@ class CachedSource:
         elif self._closed:
             failure = StoreFailure("source_closed")
         elif failure is None or self._clock.monotonic() >= until:
-            failure = await self._flight(reference)
-        held = self._held.get(place)
-        if failure is None and (held is None or self._clock.monotonic() >= held.until):
-            failure = StoreFailure("store_slow")  # it came, and its time was over already
-        if failure is not None:
-            raise _unavailable(failure)
-        assert held is not None
-        return held
+            return await self._flown(reference)
+        raise _unavailable(failure)
 
-    async def _flight(self, reference: Reference) -> StoreFailure | None:
+    async def _flown(self, reference: Reference) -> Held:
+        """What a fetch brings, though it were forgotten again by now. Raises where its time is over already."""
+        found = await self._flight(reference)
+        if isinstance(found, Held) and self._clock.monotonic() < found.until:
+            return found
+        raise _unavailable(found if isinstance(found, StoreFailure) else StoreFailure("store_slow"))
+
+    async def _flight(self, reference: Reference) -> Held | StoreFailure:
         """Join the fetch of a place, or begin it."""
         place = (reference.locator, reference.version)
         flight = self._flights.get(place)
@@ -185,26 +192,32 @@ class CachedSource:
         done, _ = await asyncio.wait([flight], timeout=self._bound)
         return flight.result() if done else StoreFailure("store_slow")
 
-    async def _fetch(self, place: Place, reference: Reference) -> StoreFailure | None:
-        asked = self._clock.monotonic()
-        try:
-            fetched = await self._in_thread(lambda: self._store.fetch(reference))
-        except StoreFailure as failure:
-            self._refused[place] = (self._clock.monotonic() + REFUSED_SECONDS, failure)
-            self._tell_failure(place, failure)
-            return failure
+    async def _fetch(self, place: Place, reference: Reference) -> Held | StoreFailure:
+        fetched: Fetched | None = None
+        changes = -1
+        while changes != self._changes and (fetched is None or fetched.loan is None):
+            changes, asked = self._changes, self._clock.monotonic()
+            try:
+                fetched = await self._in_thread(lambda: self._store.fetch(reference))
+            except StoreFailure as failure:
+                if changes == self._changes:
+                    self._refused[place] = (self._clock.monotonic() + REFUSED_SECONDS, failure)
+                    self._tell_failure(place, failure)
+                    return failure
+                fetched = None  # as what was fetched, it may be older than the change that was made meanwhile
+        assert fetched is not None
         if fetched.loan is not None and self._closed:
             await self._give_back(fetched.loan)
             return StoreFailure("source_closed")
         self._refused.pop(place, None)
         self._drop(place)
-        self._hold(place, fetched, asked)
-        return None
+        return self._hold(place, fetched, asked)
 
-    def _hold(self, place: Place, fetched: Fetched, asked: float) -> None:
-        self._held[place] = self._vessel.held(_shown(place), fetched, asked)
+    def _hold(self, place: Place, fetched: Fetched, asked: float) -> Held:
+        held = self._held[place] = self._vessel.held(_shown(place), fetched, asked)
         self._changed.set()
         self._tell(place, "fetched", fetched.version)
+        return held
 
     async def _renew(self, place: Place, held: Held) -> None:
         """Make what is held last longer, or replace it; what the store says is gone is dropped at once."""
@@ -227,10 +240,10 @@ class CachedSource:
                 self._drop(place)
                 return
         else:
-            failed = await self._flight(_reference(self._scheme, place))
-            if failed is None:
+            fresh = await self._flight(_reference(self._scheme, place))
+            if isinstance(fresh, Held):
                 return
-            if not failed.is_outage:
+            if not fresh.is_outage:
                 self._drop(place)
                 return
         held.used = True
@@ -277,7 +290,7 @@ class CachedSource:
         bound = loop.call_later(self._bound * _LONGEST_WORK, exchange.cut)
         try:
             return await loop.run_in_executor(self._pool, exchange.run, work)
-        except StoreFailure:
+        except (StoreFailure, Refused):
             raise
         except asyncio.CancelledError:
             exchange.cut()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from sidecar.adapters.credentials.remote import Fetched, Loan
+from sidecar.rules.credential_terms import earlier
+from sidecar.rules.credential_types import ends
 from sidecar.rules.sealing import Opener, Sealer
 
 RENEWED_AT: Final = 2 / 3  # of the time it may be used for
@@ -17,11 +19,15 @@ class Held:
     Between ``due`` and ``until`` it serves and is to be renewed; from ``until`` on it is never used.
     """
 
-    __slots__ = ("asked", "due", "fields", "loan", "seconds", "until", "used", "version")
+    __slots__ = ("asked", "due", "ends", "fields", "kind", "loan", "seconds", "until", "used", "version")
 
-    def __init__(self, fields: Mapping[str, Opener], fetched: Fetched, asked: float) -> None:
+    def __init__(
+        self, fields: Mapping[str, Opener], ends: Mapping[str, int | None], fetched: Fetched, asked: float
+    ) -> None:
         self.fields = fields
+        self.ends = ends  # by field, microseconds since the epoch: what was said, or a certificate's own, if earlier
         self.version = fetched.version
+        self.kind = fetched.kind
         self.loan: Loan | None = fetched.loan
         self.seconds = fetched.seconds  # the time it was first given
         self.used = False  # since it was fetched or renewed
@@ -44,8 +50,10 @@ class Vessel:
 
     def held(self, place: str, fetched: Fetched, asked: float) -> Held:
         """``fetched`` without its plain bytes. Each field is bound to its name and place: none opens as another."""
-        fields = {}
+        fields, over = {}, {}
         for name, secret in fetched.fields.items():
             context = f"{place}\0{name}\0{fetched.version}".encode()
             fields[name] = Opener(self._key, self._sealer.seal(secret.reveal(), context), context)
-        return Held(fields, fetched, asked)
+            own = None if fetched.kind is None else ends(fetched.kind, secret.reveal())
+            over[name] = earlier(fetched.expires, own)
+        return Held(fields, over, fetched, asked)

@@ -6,10 +6,10 @@ keeps what it gives as ciphertext, and lets nothing outlive its ``seconds``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from sidecar.model.credential import Reference
+from sidecar.model.credential import About, Reference, Terms
 from sidecar.model.secret import Secret
 
 # Why a secret did not come: the code is for dashboards and agents, the sentence says who can do what about it.
@@ -28,11 +28,16 @@ FAILURES: Final[Mapping[str, str]] = {
     "unusable_secret": "The credential is not text, or too short or too long to be one.",
     "other_tenant": "The reference names a path that this tenant may not use.",
     "version_conflict": "The credential was changed meanwhile: read it again, then rotate it.",
+    "being_deleted": "A credential of this name waits for its deletion: restore it in the store, or let it go first.",
+    "unusable_terms": "What the credential store says of the credential's end cannot be read: say its terms anew.",
+    "too_many": "The tenant's paths hold more credentials than can be listed: configure narrower ones.",
     "lease_lost": "The credential's lease was revoked or has ended.",
     "source_closed": "The credential store is closed: the sidecar is ending, or has another configuration.",
 }
 # Nothing was said about the credential itself: what is held stays good until its lease ends.
 OUTAGES: Final = frozenset({"store_sealed", "store_unreachable", "store_slow", "store_failing", "store_untrusted"})
+
+LISTED: Final = 2000  # places of one store
 
 
 class StoreFailure(Exception):
@@ -67,6 +72,8 @@ class Fetched(NamedTuple):
     version: str
     seconds: float  # it may be used for so long after it was asked for
     loan: Loan | None = None  # static values have none
+    kind: str | None = None  # as its terms say
+    expires: int | None = None  # microseconds since the epoch, as its terms say
 
 
 class Store(Protocol):
@@ -83,3 +90,24 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Log out, which ends whatever hangs on the login."""
+
+
+class KeptStore(Store, Protocol):
+    """A store that is administered, too: ``sidecar.ports.CredentialStore`` in threads, of terms and values that were
+    looked at already. Each method blocks for some exchanges, and raises ``StoreFailure`` and ``Refused``.
+    """
+
+    def about(self, reference: Reference) -> About:
+        """What may be shown of one place."""
+
+    def list(self) -> Sequence[About]:
+        """What may be shown of every place that the tenant may name; at most ``LISTED``."""
+
+    def write(self, reference: Reference, secret: Secret, terms: Terms, expected: str | None) -> About:
+        """Store a value over version ``expected``, or where there is none."""
+
+    def amend(self, reference: Reference, terms: Terms, expected: str) -> About:
+        """Give the value of version ``expected`` other terms."""
+
+    def delete(self, reference: Reference, expected: str) -> None:
+        """Delete it."""

@@ -1,4 +1,4 @@
-"""The remote sources of a process, kept from one configuration to the next where their settings stay the same.
+"""The remote stores of a process, kept from one configuration to the next where their settings stay the same.
 
 A reload must not end leases that calls are using. A source whose section is unchanged goes on with what it holds; one
 that nothing uses any more gives back everything, once the calls that may still hold it are over. A store's library is
@@ -9,27 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.adapters.credentials.cached import GRACE_SECONDS, CachedSource
-from sidecar.adapters.credentials.remote import Fetched, Loan, Store
+from sidecar.adapters.credentials.remote import Fetched, KeptStore, Loan
+from sidecar.adapters.credentials.remote_store import RemoteCredentials
 from sidecar.config.remotes import AwsSection, VaultSection
 from sidecar.errors import Misconfigured
-from sidecar.model.credential import Reference
+from sidecar.model.credential import About, Reference, Terms
+from sidecar.model.secret import Secret
 from sidecar.ports import Clock, Observer
 
 _CLOSE_SECONDS: Final = 5.0  # for all that is given back when the process ends, which a pod gives 30
 
 
 class OnFirstUse:
-    """A ``Store`` that is made when it is first asked, in the thread that asks: that takes longer than a loop may."""
+    """A ``KeptStore``, made when it is first asked, in the thread that asks: that takes longer than a loop may."""
 
-    def __init__(self, make: Callable[[], Store]) -> None:
+    def __init__(self, make: Callable[[], KeptStore]) -> None:
         self._make = make
-        self._made: Store | None = None
+        self._made: KeptStore | None = None
         self._alone = threading.Lock()
 
     def fetch(self, reference: Reference) -> Fetched:
@@ -44,12 +46,32 @@ class OnFirstUse:
         """As the store does."""
         self._store().give_back(loan)
 
+    def about(self, reference: Reference) -> About:
+        """As the store does."""
+        return self._store().about(reference)
+
+    def list(self) -> Sequence[About]:
+        """As the store does."""
+        return self._store().list()
+
+    def write(self, reference: Reference, secret: Secret, terms: Terms, expected: str | None) -> About:
+        """As the store does."""
+        return self._store().write(reference, secret, terms, expected)
+
+    def amend(self, reference: Reference, terms: Terms, expected: str) -> About:
+        """As the store does."""
+        return self._store().amend(reference, terms, expected)
+
+    def delete(self, reference: Reference, expected: str) -> None:
+        """As the store does."""
+        self._store().delete(reference, expected)
+
     def close(self) -> None:
         """As the store does, if there is one."""
         if self._made is not None:
             self._made.close()
 
-    def _store(self) -> Store:
+    def _store(self) -> KeptStore:
         with self._alone:
             if self._made is None:
                 self._made = self._make()
@@ -62,27 +84,27 @@ class RemoteSources:
     def __init__(self, clock: Clock, observer: Observer) -> None:
         self._clock = clock
         self._observer = observer
-        self._made: dict[Any, CachedSource] = {}
+        self._made: dict[Any, RemoteCredentials] = {}
         self._leaving: dict[asyncio.Task[None], CachedSource] = {}
 
-    def vault(self, section: VaultSection | None, tenant: str, directory: Path) -> CachedSource:
+    def vault(self, section: VaultSection | None, tenant: str, directory: Path) -> RemoteCredentials:
         """The source of ``vault://``. Raises ``Misconfigured`` where there is no vault."""
         if section is None:
             raise Misconfigured("vault:// references need the section vault: address, login, paths")
 
-        def store() -> Store:
+        def store() -> KeptStore:
             from sidecar.adapters.credentials.vault import VaultStore  # noqa: PLC0415  # 7 MB that others need not pay
 
             return VaultStore(section, tenant, directory, self._clock.monotonic)
 
         return self._source("vault", (section, tenant, directory), store, section.timeout_seconds)
 
-    def aws(self, section: AwsSection | None, tenant: str, directory: Path) -> CachedSource:
+    def aws(self, section: AwsSection | None, tenant: str, directory: Path) -> RemoteCredentials:
         """The source of ``aws://``. Raises ``Misconfigured`` where AWS is not configured."""
         if section is None:
             raise Misconfigured("aws:// references need the section aws: region, names")
 
-        def store() -> Store:
+        def store() -> KeptStore:
             from sidecar.adapters.credentials.aws import SecretsManager  # noqa: PLC0415  # 16 MB, likewise
 
             return SecretsManager(section, tenant, directory)
@@ -118,8 +140,10 @@ class RemoteSources:
         ]
         return sorted(rows, key=lambda row: row["seconds"])
 
-    def _source(self, scheme: str, settings: Any, store: Callable[[], Store], seconds: float) -> CachedSource:
+    def _source(
+        self, scheme: str, settings: Any, store: Callable[[], KeptStore], seconds: float
+    ) -> RemoteCredentials:
         key = (scheme, repr(settings))
         if key not in self._made:
-            self._made[key] = CachedSource(scheme, OnFirstUse(store), self._clock, self._observer, seconds)
+            self._made[key] = RemoteCredentials(scheme, OnFirstUse(store), self._clock, self._observer, seconds)
         return self._made[key]

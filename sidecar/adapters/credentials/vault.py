@@ -15,24 +15,45 @@ anything is asked (C06).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import hvac
+from typing import Any, Final, Protocol
 
 from sidecar.adapters.credentials.remote import Fetched, Loan, StoreFailure
+from sidecar.adapters.credentials.remote_terms import found
 from sidecar.adapters.credentials.values import field_secrets
+from sidecar.adapters.credentials.vault_fixed import UNVERSIONED, DatabaseUser, Kv1Secret, rotation
+from sidecar.adapters.credentials.vault_kv2 import Kv2Secret, read_kv2
+from sidecar.adapters.credentials.vault_listing import places
 from sidecar.adapters.credentials.vault_session import Login, VaultSession
 from sidecar.config.remotes import VaultSection
-from sidecar.model.credential import Reference
+from sidecar.model.credential import About, Reference, Terms
 from sidecar.model.secret import Secret
 
 _LEASE_SHOWN: Final = 8  # characters of a lease's id that tell one from another in evidence
 
 
+class _Kept(Protocol):
+    """One place, to administrators."""
+
+    def about(self) -> About: ...
+
+    def write(self, secret: Secret, terms: Terms, expected: str | None, /) -> About: ...
+
+    def amend(self, terms: Terms, expected: str, /) -> About: ...
+
+    def delete(self, expected: str, /) -> None: ...
+
+
+_KEPT: Final[Mapping[str, Callable[[VaultSession, str, str, Reference], _Kept]]] = {
+    "kv1": Kv1Secret,
+    "kv2": Kv2Secret,
+    "database": DatabaseUser,
+}
+
+
 class VaultStore:
-    """A ``Store``. ``monotonic`` gives seconds that never go back."""
+    """A ``KeptStore``. ``monotonic`` gives seconds that never go back."""
 
     def __init__(self, section: VaultSection, tenant: str, directory: Path, monotonic: Callable[[], float]) -> None:
         self._section = section
@@ -74,31 +95,41 @@ class VaultStore:
             lambda client: client.sys.revoke_lease(loan.id), InvalidRequest="lease_lost", InvalidPath="lease_lost"
         )
 
-    def put(self, reference: Reference, secret: Secret, expected: int | None) -> int:
-        """Write one field of a kv2 secret over version ``expected`` (None: there must be none); the new version.
+    def about(self, reference: Reference) -> About:
+        """What may be shown of a place."""
+        return self._kept(reference).about()
 
-        The other fields stay. Raises ``StoreFailure("version_conflict")`` where somebody else wrote meanwhile: the
-        server compares and writes in one step (check-and-set).
-        """
-        mount, path = self._placed(reference)
-        if self._section.mounts[mount] != "kv2" or reference.field is None:
-            raise StoreFailure("no_such_version")
-        fields: dict[str, Any] = {}
-        if expected is not None:
-            answer, _ = self._session.run(lambda client: _read_kv2(client, mount, path, str(expected)))
-            fields = dict(answer["data"]["data"])
-        fields[reference.field] = secret.reveal().decode()
-        written, _ = self._session.run(
-            lambda client: client.secrets.kv.v2.create_or_update_secret(
-                path=path, secret=fields, cas=expected or 0, mount_point=mount
-            ),
-            InvalidRequest="version_conflict",
-        )
-        return int(written["data"]["version"])
+    def list(self) -> Sequence[About]:
+        """What may be shown of every place that the tenant may name."""
+        rows, roots = [], self._section.roots(self._tenant)
+        for locator in places(self._session, self._section, self._tenant):
+            try:
+                rows.append(self.about(Reference("vault", locator)))
+            except StoreFailure as failure:
+                # A folder, or a secret whose value was deleted; to look below a path is not the right to read it.
+                if failure.code != "no_such_secret" and not (failure.code == "store_forbidden" and locator in roots):
+                    raise
+        return rows
+
+    def write(self, reference: Reference, secret: Secret, terms: Terms, expected: str | None) -> About:
+        """Store a value over version ``expected``, or where there is none."""
+        return self._kept(reference).write(secret, terms, expected)
+
+    def amend(self, reference: Reference, terms: Terms, expected: str) -> About:
+        """Give a value other terms."""
+        return self._kept(reference).amend(terms, expected)
+
+    def delete(self, reference: Reference, expected: str) -> None:
+        """Delete a secret, or one of its fields."""
+        self._kept(reference).delete(expected)
 
     def close(self) -> None:
         """Log out. Raises ``StoreFailure``."""
         self._session.close()
+
+    def _kept(self, reference: Reference) -> _Kept:
+        mount, path = self._placed(reference)
+        return _KEPT[self._section.mounts[mount]](self._session, mount, path, reference)
 
     def _placed(self, reference: Reference) -> tuple[str, str]:
         """Mount and path inside it. Raises ``StoreFailure`` for a path that is not this tenant's, or mounted."""
@@ -113,16 +144,20 @@ class VaultStore:
     def _kv2(self, mount: str, path: str, reference: Reference) -> Fetched:
         missing = "no_such_secret" if reference.version is None else "no_such_version"
         answer, _ = self._session.run(
-            lambda client: _read_kv2(client, mount, path, reference.version), InvalidPath=missing
+            lambda client: read_kv2(client, mount, path, reference.version), InvalidPath=missing
         )
         data = answer["data"]
-        return Fetched(field_secrets(data["data"]), str(data["metadata"]["version"]), self._section.max_age_seconds)
+        metadata = data["metadata"]
+        number = int(metadata["version"])
+        terms = found(metadata.get("custom_metadata") or {}, str(number), map(str, range(number - 1, 0, -1)))
+        seconds = self._section.max_age_seconds
+        return Fetched(field_secrets(data["data"]), str(number), seconds, None, terms.kind, terms.expires)
 
     def _kv1(self, mount: str, path: str, _: Reference) -> Fetched:
         answer, _login = self._session.run(
             lambda client: client.secrets.kv.v1.read_secret(path=path, mount_point=mount)
         )
-        return Fetched(field_secrets(answer["data"]), "kv1", self._section.max_age_seconds)
+        return Fetched(field_secrets(answer["data"]), UNVERSIONED, self._section.max_age_seconds)
 
     def _database(self, mount: str, path: str, _: Reference) -> Fetched:
         kind, _slash, role = path.partition("/")
@@ -140,8 +175,7 @@ class VaultStore:
                 )
                 data = answer["data"]
                 seconds = min(float(data["ttl"]), self._section.max_age_seconds)
-                version = f"rotated-{data['last_vault_rotation']}"[:40]
-                return Fetched(field_secrets(data), version, seconds)
+                return Fetched(field_secrets(data), rotation(str(data["last_vault_rotation"])), seconds)
         raise StoreFailure("no_such_secret")
 
     def _lent(self, answer: Mapping[str, Any], login: Login) -> Fetched:
@@ -150,12 +184,3 @@ class VaultStore:
         seconds = min(float(answer["lease_duration"]), self._session.left(login))
         version = f"lease-{lease.rpartition('/')[2][:_LEASE_SHOWN]}"
         return Fetched(field_secrets(answer["data"]), version, seconds, Loan(lease, login.number))
-
-
-def _read_kv2(client: hvac.Client, mount: str, path: str, version: str | None) -> Any:
-    return client.secrets.kv.v2.read_secret_version(
-        path=path,
-        version=int(version) if version is not None else None,
-        mount_point=mount,
-        raise_on_deleted_version=True,
-    )

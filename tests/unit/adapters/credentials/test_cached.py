@@ -358,3 +358,64 @@ async def test_renewal_happens_by_itself() -> None:
             seen.add(credential.version)
             await asyncio.sleep(0.01)
     await source.close()
+
+
+async def test_a_change_that_is_made_here_is_used_by_the_next_call() -> None:
+    store = ScriptedStore()
+    source = CachedSource("vault", store, HeldClock(), RecordingObserver(), BOUND)
+    assert (await source.resolve(HERE)).version == "v1"
+    source.forget("secret/acme/other")
+    assert (await source.resolve(HERE)).version == "v1"
+    source.forget(HERE.locator)
+    assert (await source.resolve(HERE)).version == "v2"
+    await source.close()
+
+
+async def test_a_refusal_of_before_a_change_is_not_remembered() -> None:
+    store = ScriptedStore()
+    source = CachedSource("vault", store, HeldClock(), RecordingObserver(), BOUND)
+    store.fails = StoreFailure("no_such_secret")
+    with pytest.raises(Unavailable):
+        await source.resolve(HERE)
+    store.fails = None
+    source.forget(HERE.locator)
+    assert (await source.resolve(HERE)).version == "v2"
+    await source.close()
+
+
+@pytest.mark.parametrize("fails", [None, StoreFailure("no_such_secret")])
+async def test_a_fetch_that_a_change_overtook_is_made_again(fails: StoreFailure | None) -> None:
+    store = ScriptedStore()
+    source = CachedSource("vault", store, HeldClock(), RecordingObserver(), BOUND)
+    reached, goes_on = threading.Event(), threading.Event()
+
+    def before() -> None:
+        reached.set()
+        assert goes_on.wait(BOUND)
+
+    store.before, store.fails = before, fails
+    resolving = asyncio.create_task(source.resolve(HERE))
+    assert await asyncio.to_thread(reached.wait, BOUND)
+    source.forget(HERE.locator)  # the change was made while the fetch was under way
+
+    def after() -> None:
+        store.fails = None
+
+    store.before = after
+    goes_on.set()
+    assert (await resolving).version == "v2"
+    await source.close()
+
+
+async def test_what_is_forgotten_as_it_comes_still_serves_who_waited_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = CachedSource("vault", ScriptedStore(), HeldClock(), RecordingObserver(), BOUND)
+    hold = source._hold
+
+    def held_and_forgotten(*given: Any) -> Any:
+        held = hold(*given)
+        source._held.clear()
+        return held
+
+    monkeypatch.setattr(source, "_hold", held_and_forgotten)  # a change between the fetch and who waits for it
+    assert (await source.resolve(HERE)).version == "v1"
+    await source.close()

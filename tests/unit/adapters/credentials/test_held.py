@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sidecar.adapters.credentials.held import Vessel
 from sidecar.adapters.credentials.remote import Fetched
 from sidecar.model.secret import Secret
+from sidecar.rules.credential_types import ends
 from sidecar.rules.sealing import Opener, SealBrokenError
+from tests.fakes.certificates import Authority
 
 KEY = bytes(range(32))
 FETCHED = Fetched({"user": Secret("somebody"), "password": Secret("canary-12345678")}, "3", 60.0)
@@ -41,3 +45,14 @@ def test_c05_no_nonce_comes_twice() -> None:
     vessel = Vessel(KEY)
     held = [vessel.held("secret/crm", FETCHED, 0.0).fields["password"]._sealed for _ in range(100)]
     assert len({sealed[1:29] for sealed in held}) == 100  # salt and nonce
+
+
+def test_a_field_ends_as_its_terms_say_or_a_certificate_of_itself_if_earlier(tmp_path: Path) -> None:
+    plain = Authority(tmp_path).client(days=2)
+    own = ends("CERTIFICATE", plain)
+    assert own is not None
+    fields = {"pem": Secret(plain), "note": Secret("somebody")}
+    for said, pem in ((None, own), (own + 1, own), (own - 1, own - 1)):
+        held = Vessel(KEY).held("secret/crm", Fetched(fields, "3", 60.0, None, "CERTIFICATE", said), 0.0)
+        assert (held.kind, held.ends) == ("CERTIFICATE", {"pem": pem, "note": said})
+    assert Vessel(KEY).held("secret/crm", FETCHED, 0.0).ends == {"user": None, "password": None}

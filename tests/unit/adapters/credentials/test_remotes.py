@@ -11,11 +11,11 @@ from sidecar.adapters.credentials.remote import Fetched, Loan
 from sidecar.adapters.credentials.remotes import OnFirstUse, RemoteSources
 from sidecar.config.remotes import AwsSection, VaultLogin, VaultSection
 from sidecar.errors import Misconfigured, Unavailable
-from sidecar.model.credential import Reference
+from sidecar.model.credential import Reference, Terms
 from sidecar.model.secret import Secret
 from tests.fakes.clock import HeldClock
 from tests.fakes.observer import RecordingObserver
-from tests.unit.adapters.credentials.test_cached import ScriptedStore
+from tests.unit.adapters.credentials.test_remote_store import ScriptedKeeper
 
 VAULT = VaultSection(address="http://127.0.0.1:1", login=VaultLogin(method="token", file="token"), timeout_seconds=1)
 OTHER = VaultSection(address="http://127.0.0.1:2", login=VaultLogin(method="token", file="token"), timeout_seconds=1)
@@ -67,21 +67,27 @@ async def test_what_is_held_is_listed_with_the_time_that_is_left(remote: RemoteS
 
 
 def test_a_store_is_made_once_and_when_it_is_asked() -> None:
-    made: list[ScriptedStore] = []
+    made: list[ScriptedKeeper] = []
 
-    def make() -> ScriptedStore:
-        made.append(ScriptedStore(lends=True))
+    def make() -> ScriptedKeeper:
+        made.append(ScriptedKeeper(lends=True))
         return made[-1]
 
-    store = OnFirstUse(make)
+    store, reference = OnFirstUse(make), Reference("vault", "secret/acme/crm", "token")
     store.close()
     assert made == []
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(store.fetch, [Reference("vault", "secret/acme/crm", "token")] * 50))
+        list(pool.map(store.fetch, [reference] * 50))
     (only,) = made
     assert only.fetched == 50
     assert store.renew(Loan("lease-1", 1)) == only.renewal
     store.give_back(Loan("lease-1", 1))
+    assert store.about(reference) == only.row
+    assert store.list() == [only.row]
+    assert store.write(reference, Secret("value-12345678"), Terms(), None) == only.row
+    assert store.amend(reference, Terms(), "1") == only.row
+    store.delete(reference, "1")
+    assert only.changes == ["write", "amend", "delete"]
     store.close()
     assert only.returned == ["lease-1"]
     assert only.closed

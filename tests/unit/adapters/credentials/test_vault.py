@@ -7,7 +7,8 @@ import pytest
 from sidecar.adapters.credentials.remote import Loan, StoreFailure
 from sidecar.adapters.credentials.vault import VaultStore
 from sidecar.config.remotes import VaultLogin, VaultSection
-from sidecar.model.credential import Reference
+from sidecar.errors import Refused
+from sidecar.model.credential import Reference, Terms
 from sidecar.model.secret import Secret
 from tests.fakes.clock import HeldClock
 
@@ -49,7 +50,36 @@ def test_a_loan_of_another_login_is_to_be_replaced(store: VaultStore) -> None:
     assert store.renew(Loan("database/creds/acme-reports/x", 7)) == 0.0
 
 
-def test_only_a_kv2_field_is_written(store: VaultStore) -> None:
-    for locator, field in (("kv/acme/crm", "token"), ("secret/acme/crm", None)):
-        with pytest.raises(StoreFailure):
-            store.put(Reference("vault", locator, field), Secret("value-12345678"), None)
+@pytest.mark.parametrize("locator", ["secret/globex/crm", "secret/acme-2/crm", "kv/globex/crm"])
+def test_inv_4_c06_what_may_not_be_named_is_not_changed_either(store: VaultStore, locator: str) -> None:
+    reference = Reference("vault", locator, "token")
+    for change in (
+        lambda: store.about(reference),
+        lambda: store.write(reference, Secret("value-12345678"), Terms(), None),
+        lambda: store.amend(reference, Terms(), "1"),
+        lambda: store.delete(reference, "1"),
+    ):
+        with pytest.raises(StoreFailure) as failure:
+            change()
+        assert failure.value.code == "other_tenant"
+
+
+@pytest.mark.parametrize(
+    ("locator", "said"),
+    [
+        ("kv/acme/crm", "vault kv put"),
+        ("database/creds/acme-reports", "vault write database/roles/ROLE"),
+    ],
+)
+def test_what_others_change_is_refused_with_how_they_do_before_anything_is_asked(
+    store: VaultStore, locator: str, said: str
+) -> None:
+    reference = Reference("vault", locator, "password")
+    for change in (
+        lambda: store.write(reference, Secret("value-12345678"), Terms(), None),
+        lambda: store.amend(reference, Terms(), "1"),
+        lambda: store.delete(reference, "1"),
+    ):
+        with pytest.raises(Refused, match=said) as refused:
+            change()
+        assert refused.value.code == "read_only"
