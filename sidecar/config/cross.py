@@ -37,6 +37,10 @@ _NOT_FOR_CREDENTIALS: Final = frozenset(
         "upgrade",
         "expect",
         "accept-encoding",
+        "content-type",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
     }
 )
 

@@ -79,7 +79,9 @@ def test_styles_with_a_field_need_its_name(style: str) -> None:
     assert codes(found(document)) == []
 
 
-@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Accept-Encoding"])
+@pytest.mark.parametrize(
+    "name", ["Host", "content-length", "Transfer-Encoding", "Keep-Alive", "proxy-authorization", "Content-Type"]
+)
 def test_inv_2_a_credential_does_not_go_where_a_message_is_framed(name: str) -> None:
     document = changed("credentials.crm-key.positions", ["header"])
     document["connectors"]["crm"]["auth"] |= {"style": "header", "name": name}
