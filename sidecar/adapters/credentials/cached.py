@@ -256,13 +256,15 @@ class CachedSource:
             self._outgoing.append((self._clock.monotonic() + GRACE_SECONDS, held.loan))
 
     async def _give_back(self, loan: Loan) -> None:
+        outcome = "not_given_back"  # it ends by itself at the end of its lease
         try:
             await self._in_thread(lambda: self._store.give_back(loan))
-        except StoreFailure as failure:  # it ends by itself at the end of its lease
-            outcome = "given_back" if failure.code == "lease_lost" else "not_given_back"
-        else:
             outcome = "given_back"
-        self._observer.observe("credential", {"outcome": outcome, "scheme": self._scheme})
+        except StoreFailure as failure:
+            if failure.code == "lease_lost":
+                outcome = "given_back"
+        finally:  # told too where the time for it is over
+            self._observer.observe("credential", {"outcome": outcome, "scheme": self._scheme})
 
     async def _tend_on(self) -> None:
         while True:
