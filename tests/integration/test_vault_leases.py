@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sidecar.adapters.credentials.cached import GRACE_SECONDS
+from sidecar.adapters.credentials.cached import GRACE_SECONDS, REFUSED_SECONDS
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
-from tests import postgres
+from tests import postgres, toxiproxy, vault
+from tests.e2e.house import comes_true
 from tests.integration.vault_sources import Tenant
+from tests.toxiproxy import Between, swallowed
 
 pytestmark = [pytest.mark.needs_vault, pytest.mark.needs_postgres]
 HOUR = 3600
@@ -183,3 +186,76 @@ async def test_a_role_that_is_not_there(tmp_path: Path) -> None:
     tenant.server.root.secrets.database.delete_role(tenant.role)
     assert await tenant.reason(tenant.part("username")) == "no_such_secret"
     await tenant.source.close()
+
+
+@pytest.fixture
+def between() -> Iterator[Between]:
+    with toxiproxy.server().between(vault.server().port) as made:
+        yield made
+
+
+def behind(folder: Path, between: Between, ttl: str = "1h") -> Lending:
+    """A tenant whose Vault is behind a network."""
+    tenant = Lending(folder, ttl)
+    tenant.open(tenant.section.login, paths=tenant.section.paths, address=between.address, timeout_seconds=0.5)
+    return tenant
+
+
+@pytest.mark.needs_toxiproxy
+async def test_c01_a_partition_at_renewal_leaves_the_user_to_the_end_of_its_lease(
+    tmp_path: Path, between: Between
+) -> None:
+    tenant = behind(tmp_path, between)
+    name, _ = await tenant.user()
+    between.put(swallowed("upstream"))
+    tenant.clock.advance(HOUR * 2 / 3 + 1)
+    await tenant.source.tend()
+    assert tenant.observer.named("credential")[-1]["outcome"] == "store_slow"
+    assert (await tenant.user())[0] == name
+    tenant.clock.advance(HOUR / 3 - 2)
+    await tenant.source.tend()
+    assert (await tenant.user())[0] == name  # its last second
+    tenant.clock.advance(1)
+    for _ in range(3):
+        assert await tenant.reason(tenant.part("username")) == "store_slow"
+    between.clear()
+    tenant.clock.advance(REFUSED_SECONDS)
+    fresh, _ = await tenant.user()
+    assert fresh != name
+    assert await exists(fresh)
+    tenant.clock.advance(GRACE_SECONDS + 1)
+    await tenant.source.tend()
+    assert not await exists(name)  # given back at last, where it still was one
+    await tenant.source.close()
+    assert not await exists(fresh)
+
+
+@pytest.mark.needs_toxiproxy
+async def test_c01_a_partition_at_the_end_is_told_and_the_user_ends_with_its_lease(
+    tmp_path: Path, between: Between
+) -> None:
+    tenant = behind(tmp_path, between, ttl="3s")
+    name, _ = await tenant.user()
+    between.put(swallowed("upstream"))
+    await tenant.source.close()  # bounded: it returns
+    assert tenant.observer.named("credential")[-1] == {"outcome": "not_given_back", "scheme": "vault"}
+    assert await asyncio.to_thread(comes_true, lambda: not postgres.run(exists(name)))
+
+
+@pytest.mark.needs_toxiproxy
+async def test_c01_a_partition_while_a_user_is_lent_gives_nobody_half_of_one(
+    tmp_path: Path, between: Between
+) -> None:
+    tenant = behind(tmp_path, between)
+    await tenant.user()  # logged in
+    tenant.server.root.sys.revoke_lease(tenant.lease())
+    tenant.clock.advance(2 * HOUR)
+    between.put(swallowed())  # the server lends one, and nobody hears of it
+    assert await tenant.reason(tenant.part("username")) == "store_slow"
+    assert await tenant.reason(tenant.part("password")) == "store_slow"
+    between.clear()
+    tenant.clock.advance(REFUSED_SECONDS)
+    name, credential = await tenant.user()
+    assert (await tenant.source.resolve(tenant.part("password"))).version == credential.version
+    await tenant.source.close()
+    assert not await exists(name)
