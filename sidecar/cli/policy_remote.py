@@ -17,7 +17,7 @@ from sidecar.adapters.policy.remote_client import remote_client
 from sidecar.cli import FAILED
 from sidecar.cli.show import data, output_option, table
 from sidecar.config.authority import base_url
-from sidecar.config.sections import PolicyServer
+from sidecar.config.policy_sections import PolicyServer
 from sidecar.errors import Misconfigured
 from sidecar.model.hosts import BaseUrl
 from sidecar.model.secret import SHORTEST, Secret

@@ -10,8 +10,9 @@ from typing import Final
 from sidecar.config.authority import base_url
 from sidecar.config.document import JsonPath
 from sidecar.config.faults import Faults
+from sidecar.config.policy_sections import BundleSection, PolicySection
 from sidecar.config.policy_source import check_token
-from sidecar.config.sections import BundleSection, Config, PolicySection
+from sidecar.config.sections import Config
 
 _AT: Final[JsonPath] = ("policy", "bundle")
 _SOURCES: Final = ("file", "directory", "url")

@@ -8,8 +8,9 @@ from typing import Final
 from sidecar.config.authority import base_url
 from sidecar.config.document import JsonPath
 from sidecar.config.faults import Faults
+from sidecar.config.policy_sections import PolicySection, PolicyServer
 from sidecar.config.remote_source import check_reference
-from sidecar.config.sections import Config, PolicySection, PolicyServer
+from sidecar.config.sections import Config
 from sidecar.config.shape import SHAPED_LIKE_ONE, looks_secret
 
 _PATH: Final[JsonPath] = ("policy", "server")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from sidecar.config.sections import Name
+from sidecar.config.fields import Name
 from sidecar.errors import Refused
 from sidecar.model.credential import Terms
 from sidecar.model.secret import SHORTEST, Secret

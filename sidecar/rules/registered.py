@@ -29,9 +29,10 @@ from sidecar.config import cross
 from sidecar.config.authority import base_url, host_port
 from sidecar.config.document import JsonPath
 from sidecar.config.faults import Fault, Faults
+from sidecar.config.fields import Sha256
 from sidecar.config.kinds import KINDS, NOT_BUILT
 from sidecar.config.load import entry
-from sidecar.config.sections import Config, ConnectorSection, Key, PrincipalSection, Sha256
+from sidecar.config.sections import Config, ConnectorSection, Key, PrincipalSection
 from sidecar.model.registry import CONNECTOR, KEY, PLANE, PRINCIPAL, ROLE, SOURCE, TENANT
 from sidecar.rules.catalogue import Standing
 from sidecar.rules.lifecycle import COMPLETED, IN_SERVICE

@@ -6,8 +6,9 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from sidecar.config.fields import Capability, SourceType
 from sidecar.config.kinds import CAPABILITIES, KINDS, NOT_BUILT, SOURCE_TYPES, capabilities, needed
-from sidecar.config.sections import Capability, ConnectorSection, SourceType
+from sidecar.config.sections import ConnectorSection
 
 
 def test_every_kind_of_the_configuration_has_its_row() -> None:

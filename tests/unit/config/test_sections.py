@@ -5,16 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from sidecar.config import sections
 from sidecar.config.sections import Config, ConnectorSection, DoorsSection, StoreSection
 from tests.unit.config.builders import GOOD, changed
-
-
-def test_inv_8_every_section_is_frozen_and_strict() -> None:
-    for kind in vars(sections).values():
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not msgspec.Struct:
-            config = kind.__struct_config__
-            assert config.frozen and config.forbid_unknown_fields, kind.__name__
 
 
 def test_defaults_are_the_safe_ones() -> None:
@@ -34,7 +26,6 @@ def test_defaults_are_the_safe_ones() -> None:
         ("connectors.crm.rate", {"requests": 0}),
         ("limits.in_flight", 0),
         ("limits.body_bytes", 1 << 30),
-        ("policy.budget_ms", 0),
         ("evidence.reserve_bytes", 0),
     ],
 )
