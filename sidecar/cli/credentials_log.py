@@ -101,7 +101,9 @@ def served(output: str, config: str) -> None:
             break
         after = f"&after={quote(page['next'], safe='')}"
     for fault in faults.values():
-        click.echo(f"warning: {fault['store']}:// is not whole here: {fault['message']} [{fault['code']}]", err=True)
+        click.echo(
+            f"warning: {fault['store']}:// is not whole here: {fault['message']} [{fault['reason']}]", err=True
+        )
     if output != "table":
         data(found, output)
         return

@@ -192,10 +192,11 @@ class CredentialView(Struct, frozen=True, kw_only=True):
 
 
 class StoreFault(Struct, frozen=True, kw_only=True):
-    """A store of credentials that did not answer: what it has is not in the list."""
+    """A store of credentials that did not answer: what it has is not in the list. ``reason`` says why."""
 
     store: str
     code: str
+    reason: str
     message: str
 
 

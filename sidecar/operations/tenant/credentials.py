@@ -57,7 +57,10 @@ class Credentials:
         schemes = sorted(self._stores.keys() | {place[0] for place in named})
         gathered = await asyncio.gather(*(self._of_store(one, named) for one in schemes if scheme in (None, one)))
         views = [view for listing in gathered for view in listing.views]
-        faults = [fault for listing in gathered for fault in listing.faults]
+        used = {scheme, *(place[0] for place in named)}
+        faults = [
+            fault for listing in gathered for fault in listing.faults if fault.store in used or not _unmade(fault)
+        ]
         seen = [view for view in views if self._bindings.may(asker, place_in(view.reference))]
         return Listing(sorted(seen, key=lambda view: view.reference), faults)
 
@@ -162,7 +165,7 @@ class Credentials:
         else:
             try:
                 found = list(await store.list())
-            except Unavailable as error:
+            except SidecarError as error:  # whatever it is, it hides no other store's
                 faults[error.code] = _fault(scheme, error)
         there = {place_of(about.reference) for about in found}
         expected = [Reference(*place) for place in named if place[0] == scheme and place not in there]
@@ -256,4 +259,10 @@ def _no_store(scheme: str) -> Refused:
 
 def _fault(scheme: str, error: SidecarError) -> StoreFault:
     message = " ".join([error.detail, *(reason.message for reason in error.reasons)])
-    return StoreFault(store=scheme, code=error.code, message=message)
+    reason = error.reasons[0].code if error.reasons else error.code
+    return StoreFault(store=scheme, code=error.code, reason=reason, message=message)
+
+
+def _unmade(fault: StoreFault) -> bool:
+    """Whether it is a sealed store that nobody made: where nothing is kept there, nothing is missing."""
+    return fault.reason == "store_misconfigured"

@@ -107,7 +107,7 @@ async def test_a_store_that_does_not_answer_is_a_warning(tmp_path: Path) -> None
         desk.vault.broken = Unavailable("store_unavailable", "It is down.", [Reason("store_sealed", "Unseal it.")])
         shown = await run(config, "credentials", "served", "-o", "json")
         assert shown.exit_code == 0 and json.loads(shown.stdout)[0]["state"] == "unknown"
-        assert "encrypted:// is not whole here: It is down. Unseal it. [store_unavailable]" in shown.stderr
+        assert "encrypted:// is not whole here: It is down. Unseal it. [store_sealed]" in shown.stderr
 
 
 async def test_what_is_no_reference_is_refused_with_the_doors_reason(tmp_path: Path) -> None:

@@ -221,6 +221,20 @@ async def test_a_scheme_without_a_store_is_said_and_not_passed_over() -> None:
     )
 
 
+async def test_a_sealed_store_that_nobody_made_is_no_fault_unless_it_is_needed_or_asked_for() -> None:
+    section = HOUSE["credentials"]["crm"]
+    unmade = Unavailable("store_unavailable", "It cannot be used.", [Reason("store_misconfigured", "No key.")])
+    for reference, faulty in (("vault://kv/crm#token", False), ("encrypted://crm", True)):
+        desk = Desk(changed("credentials.crm", section | {"reference": reference}, HOUSE))
+        desk.vault.broken = unmade
+        desk.stores["vault"] = HeldStore(desk.stage.clock, "vault")
+        ada = desk.person("ada")
+        told = [fault.store for fault in (await desk.verbs.credentials.listed(ada)).faults]
+        assert told == (["encrypted"] if faulty else [])
+        asked = await desk.verbs.credentials.listed(ada, "encrypted")
+        assert [(fault.store, fault.reason) for fault in asked.faults] == [("encrypted", "store_misconfigured")]
+
+
 async def test_one_store_is_asked_where_one_is_wanted() -> None:
     desk = Desk()
     other = desk.stores["vault"] = HeldStore(desk.stage.clock, "vault")
