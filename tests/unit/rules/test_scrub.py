@@ -157,6 +157,27 @@ def test_a_tail_that_never_ends_is_withheld() -> None:
     assert refusal.value.code == "answer_withheld"
 
 
+def test_a_long_beginning_that_comes_byte_by_byte_is_not_read_anew_for_each(
+    scrubber: Scrubber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    scan = Scrubber.scan
+
+    def counted(self: Scrubber, text: bytes, *, final: bool) -> tuple[list[tuple[int, int]], int]:
+        read.append(len(text))
+        return scan(self, text, final=final)
+
+    monkeypatch.setattr(Scrubber, "scan", counted)
+    echo = base64.b64encode(KEY.encode())
+    body = b"".join(bytes([letter]) + b"\\u0020" * 60 for letter in echo[:-3])
+    stream = scrubber.stream()
+    assert b"".join(stream.feed(body[at : at + 1]) for at in range(len(body))) == b""
+    assert len(body) > 10_000
+    assert sum(size > 5_000 for size in read) < 20
+    assert (stream.feed(echo[-3:]) + stream.finish()).startswith(REDACTED)
+    assert stream.count == 1
+
+
 @pytest.mark.parametrize("padding", [b"\0" * 4096, b" " * 4096, b"\r\n" * 2048])
 def test_padding_after_the_beginning_of_an_echo_is_not_held_back(padding: bytes) -> None:
     stream = Scrubber([Secret("secret-1234")]).stream()
