@@ -76,18 +76,6 @@ def _parsed(text: str, *, whole: bool) -> Reference:
     return Reference(scheme, locator, field or None, version or None)
 
 
-def place(text: str) -> Reference:
-    """A reference as lists show it: of the newest version, and of every field where it names none.
-
-    What a store keeps together has one version and one set of terms. Raises as ``parse`` does.
-    """
-    whole = text.startswith("vault://") and "#" not in text
-    reference = parse(f"{text}#every" if whole else text)
-    if reference.version is not None:
-        raise Misconfigured("leave @version out: this is about the credential, not about one of its versions")
-    return Reference(reference.scheme, reference.locator) if whole else reference
-
-
 def check_identifier(text: str) -> None:
     """Raises ``Misconfigured`` unless ``text`` can name a credential of the sealed store, and so a file."""
     if not _IDENTIFIER.fullmatch(text):

@@ -235,9 +235,11 @@ class Credentials:
 
     def _reference(self, text: str, asker: Principal) -> Reference:
         try:
-            reference = references.place(text)
+            reference = references.parse_stored(text)
         except Misconfigured as error:
             raise Refused("invalid_payload", f"{error.detail}.") from None
+        if reference.version is not None:
+            raise Refused("invalid_payload", "Leave @version out: this is about the credential, not about a version.")
         if not self._bindings.may(asker, place_of(reference)):
             raise Refused("forbidden", "The sidecar itself logs in with this credential: its operator manages it.")
         return reference
