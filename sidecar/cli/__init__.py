@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "check": "Check a configuration; every error at once.",
     "keys": "Make, list, rotate and revoke API keys of principals.",
     "evidence": "Read and verify the evidence log.",
-    "credentials": "Manage the sealed credential store.",
+    "credentials": "Manage credentials: the sealed store, a Vault, AWS.",
     "connectors": "List, show, test and register connectors of a running sidecar.",
     "sources": "List and register data sources.",
     "planes": "List and register knowledge planes.",

@@ -1,97 +1,78 @@
-"""``sidecar credentials``: the sealed store behind ``encrypted://`` references.
+"""``sidecar credentials``: what the stores of secrets keep, and how it is stored, rotated and deleted.
 
-A value comes from stdin or from a prompt that does not show it, and never from an argument, where the shell's history
-and every user's process list would keep it. No command prints a value.
+These commands ask the stores themselves and need no running sidecar: the sealed store behind ``encrypted://``, or a
+Vault or AWS Secrets Manager as the configuration says who the sidecar is there. No command prints a value.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar, get_args
+from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.private_files import make_private_directory
-from sidecar.adapters.credentials.sealed_file import Kind
-from sidecar.adapters.credentials.sealed_folder import Entry, SealedFolder, sealed_files
+from sidecar.adapters.credentials.sealed_folder import SealedFolder, sealed_files
 from sidecar.adapters.dumps import forbid_dumps
+from sidecar.cli import registry
 from sidecar.cli.credentials_log import log, served
+from sidecar.cli.credentials_terms import (
+    expiring_,
+    finish,
+    gathered,
+    rotatable_,
+    row,
+    show_rows,
+    store_option,
+    terms,
+    terms_options,
+)
 from sidecar.cli.credentials_test import test
-from sidecar.cli.show import config_option, data, output_option, table
-from sidecar.config.load import read
-from sidecar.config.sections import StoreSection
-from sidecar.errors import Misconfigured
-from sidecar.model.secret import Secret
-from sidecar.rules.credential_terms import MANY_LINES, VALUE_LIMIT
-from sidecar.rules.references import check_identifier
+from sidecar.cli.credentials_value import UNSEEN, WithoutValue, no_more, refuse, value
+from sidecar.cli.credentials_where import SEALED, done, named, opened, places, places_options
+from sidecar.cli.show import output_option
+from sidecar.errors import Misconfigured, Refused
+from sidecar.model.credential import About, Reference, Terms
+from sidecar.ports import CredentialStore
+from sidecar.rules.credential_terms import rotated
 
-KINDS: Final = get_args(Kind)
-_EASILY_FOUND: Final = 8  # bytes; shorter values also mask ordinary text by chance
-_LINE_END: Final = re.compile(rb"\r?\n\Z")
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Places(NamedTuple):
-    """Where the store and its master key are."""
-
-    directory: Path
-    key_file: Path
-
-
-def _places_options(command: Command) -> Command:
-    key_file = click.option("--key-file", type=click.Path(dir_okay=False), help="The master key; over -c.")
-    directory = click.option("--directory", type=click.Path(file_okay=False), help="The store; over -c.")
-    return config_option(directory(key_file(command)))
-
-
-_no_more = click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="")
-# What looks like an option must end among `more` and be refused unseen: it may be a value.
-_UNSEEN: Final = {"ignore_unknown_options": True}
-
-
-class WithoutValue(click.Command):
-    """A command that refuses whatever could be a value, before any of it is taken for a cluster of short options."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The rest of the arguments; a single dash with more than ``-c FILE`` behind it ends here."""
-        if any(len(argument) > 2 and argument[0] == "-" and argument[1] not in "-c" for argument in args):
-            _refuse(("",))
-        return super().parse_args(ctx, args)
+_COLUMNS = ("reference", "kind", "version", "updated", "expires", "rotate_days", "state")
 
 
 @click.group(epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
 def credentials() -> None:
-    """Manage the sealed credential store.
+    """Manage the credentials that references name.
+
+    REFERENCE is encrypted://ID of the sealed store (or ID alone), vault://PATH#FIELD or aws://NAME#FIELD.
 
     \b
     Examples:
       sidecar credentials new-key
-      printf %s "$TOKEN" | sidecar credentials put github
+      printf %s "$TOKEN" | sidecar credentials put github --expires 90d
       sidecar credentials list -o json
       sidecar credentials test vault://secret/acme/crm#token
     """
     forbid_dumps()  # before a value is read
 
 
-credentials.add_command(test)
-credentials.add_command(log)
-credentials.add_command(served)
+for command in (test, log, served, expiring_, rotatable_):
+    credentials.add_command(command)
 
 
-@credentials.command(cls=WithoutValue, context_settings=_UNSEEN)
-@click.argument("name", metavar="ID")
-@_no_more
-@click.option("--kind", type=click.Choice(KINDS), default="API_KEY", show_default=True, help="What the value is.")
-@_places_options
-def put(name: str, more: tuple[str, ...], kind: Kind, **where: str | None) -> None:
-    """Store a value under ID, or replace the value there.
+@credentials.command(cls=WithoutValue, context_settings=UNSEEN)
+@click.argument("reference", metavar="REFERENCE")
+@no_more
+@terms_options
+@places_options
+def put(
+    reference: str,
+    more: tuple[str, ...],
+    kind: str | None,
+    expires: int | None,
+    rotate_days: int | None,
+    **where: str | None,
+) -> None:
+    """Store a value under REFERENCE, or replace the value there.
 
     The value is read from stdin, or asked for. One line break at its end is dropped, and any other is refused, since
     it would split the header that the value is put into; not so for SSH_KEY and CERTIFICATE.
@@ -100,89 +81,166 @@ def put(name: str, more: tuple[str, ...], kind: Kind, **where: str | None) -> No
     Examples:
       printf %s "$TOKEN" | sidecar credentials put github
       sidecar credentials put deploy-key --kind SSH_KEY < id_ed25519
+      printf %s "$TOKEN" | sidecar credentials put vault://secret/acme/crm#token --expires 90d --rotate-days 30
     """
-    _refuse(more)
-    check_identifier(name)
-    store = _store(where)
-    version = store.put(name, _value(kind), kind)
-    click.echo(f"Stored {name}, version {version}. Its reference is encrypted://{name}", err=True)
+    refuse(more)
+    about = _stored(named(reference), terms(kind, expires, rotate_days), where, there=False)
+    click.echo(f"Stored {about.reference}, version {about.version}. {_holds(about.reference)}", err=True)
 
 
 @credentials.command("list")
+@store_option
 @output_option
-@_places_options
-def list_(output: str, **where: str | None) -> None:
-    """List the credentials, never their values.
+@places_options
+def list_(stores: tuple[str, ...], output: str, **where: str | None) -> None:
+    """List the credentials of every configured store, never their values.
 
-    A credential that was changed, or is sealed under another master key, is listed as broken.
+    A credential that was changed, or is sealed under another master key, is listed as broken. Of a Vault and of AWS:
+    what this tenant may name there, without fields.
 
     \b
     Examples:
       sidecar credentials list
-      sidecar credentials list -o json
+      sidecar credentials list --store vault -o json
     """
-    entries = _store(where).list()
-    rows = [_row(entry) for entry in entries]
-    if output == "table":
-        table(("id", "kind", "version", "created", "updated", "state"), [tuple(row.values()) for row in rows])
-    else:
-        data(rows, output)
+    rows, whole = gathered(where, stores)
+    show_rows([row(about) for about in rows], _COLUMNS, output)
+    finish(whole)
 
 
-@credentials.command(cls=WithoutValue, context_settings=_UNSEEN)
-@click.argument("name", metavar="[ID]", required=False)
-@_no_more
-@click.option("--master", is_flag=True, help="Wrap every credential under a new master key.")
-@_places_options
-def rotate(name: str | None, more: tuple[str, ...], master: bool, **where: str | None) -> None:
-    """Give the credential ID a new value, or the whole store a new master key.
+@credentials.command()
+@click.argument("reference", metavar="REFERENCE")
+@output_option
+@places_options
+def show(reference: str, output: str, **where: str | None) -> None:
+    """Show what is known of one credential, never its value.
 
-    A running sidecar uses the new value from the next call on. A rotation of the master key that was cut off leaves
-    everything readable; run it again to finish it.
+    \b
+    Examples:
+      sidecar credentials show github
+      sidecar credentials show vault://secret/acme/crm#token -o json
+    """
+    at = named(reference)
+
+    async def work() -> About:
+        async with opened(where, at.scheme) as store:
+            return await store.about(at)
+
+    registry.show(row(done(work())), output)
+
+
+@credentials.command(cls=WithoutValue, context_settings=UNSEEN)
+@click.argument("reference", metavar="[REFERENCE]", required=False)
+@no_more
+@click.option("--master", is_flag=True, help="Wrap every sealed credential under a new master key.")
+@terms_options
+@places_options
+def rotate(
+    reference: str | None,
+    more: tuple[str, ...],
+    master: bool,
+    kind: str | None,
+    expires: int | None,
+    rotate_days: int | None,
+    **where: str | None,
+) -> None:
+    """Give the credential REFERENCE a new value, or the whole sealed store a new master key.
+
+    What is not said stays as it was, but for the end, which was the old value's. A running sidecar uses a new sealed
+    value from the next call on. A rotation of the master key that was cut off leaves everything readable; run it
+    again to finish it.
 
     \b
     Examples:
       printf %s "$NEW_TOKEN" | sidecar credentials rotate github
+      printf %s "$NEW_TOKEN" | sidecar credentials rotate aws://acme/crm#token --expires 90d
       sidecar credentials rotate --master
     """
-    _refuse(more)
-    if master == (name is not None):
-        raise click.UsageError("give either ID, or --master")
-    store = _store(where)
-    if name is None:
-        key, count = store.rotate_master()
+    refuse(more)
+    if master == (reference is not None):
+        raise click.UsageError("give either REFERENCE, or --master")
+    if reference is None:
+        key, count = SealedFolder(*places(where)).rotate_master()
         click.echo(f"The master key is now {key}; {count} credentials were wrapped anew.", err=True)
         return
-    kind = next((entry.head.kind for entry in store.list() if entry.id == name and entry.head), KINDS[0])
-    store.entry(name)
-    version = store.put(name, _value(kind), kind)
-    click.echo(f"Rotated {name}: version {version}.", err=True)
+    about = _stored(named(reference), terms(kind, expires, rotate_days), where, there=True)
+    click.echo(f"Rotated {about.reference}: version {about.version}. {_holds(about.reference)}", err=True)
 
 
 @credentials.command()
-@click.argument("name", metavar="ID")
+@click.argument("reference", metavar="REFERENCE")
+@terms_options
+@click.option("--never-expires", is_flag=True, help="Nobody says any more when it ends.")
+@click.option("--no-rotation", is_flag=True, help="Nobody promises any more to rotate it.")
+@places_options
+def update(
+    reference: str,
+    kind: str | None,
+    expires: int | None,
+    rotate_days: int | None,
+    never_expires: bool,
+    no_rotation: bool,
+    **where: str | None,
+) -> None:
+    """Say something else of the credential REFERENCE; its value and its version stay.
+
+    \b
+    Examples:
+      sidecar credentials update github --expires 2027-03-01 --rotate-days 30
+      sidecar credentials update vault://secret/acme/crm#token --never-expires
+    """
+    at, given = named(reference), terms(kind, expires, rotate_days)
+    if given == Terms() and not (never_expires or no_rotation):
+        raise click.UsageError("say what is to change: --kind, --expires, --rotate-days, or their end")
+    if (expires and never_expires) or (rotate_days and no_rotation):
+        raise click.UsageError("it cannot both have an end, or a rotation, and not")
+
+    async def work() -> About:
+        async with opened(where, at.scheme) as store:
+            before = await store.about(at)
+            kept = Terms(
+                kind=kind or before.kind,
+                expires=None if never_expires else expires or before.expires,
+                rotate_days=None if no_rotation else rotate_days or before.rotate_days,
+            )
+            return await store.amend(at, kept, before.version)
+
+    about = done(work())
+    click.echo(f"Updated {about.reference}, version {about.version}. {_holds(about.reference)}", err=True)
+
+
+@credentials.command()
+@click.argument("reference", metavar="REFERENCE")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_places_options
-def delete(name: str, yes: bool, **where: str | None) -> None:
-    """Delete the credential ID. Calls that need it are refused from then on.
+@places_options
+def delete(reference: str, yes: bool, **where: str | None) -> None:
+    """Delete the credential REFERENCE. Calls that need it are refused from then on.
+
+    Of a secret with several fields one is taken out, in a new version; vault://PATH and aws://NAME without a field
+    are the whole secret. Who operates a Vault, or AWS, can bring a deleted secret back for a time.
 
     \b
     Examples:
       sidecar credentials delete github
-      sidecar credentials delete github --yes
+      sidecar credentials delete vault://secret/acme/crm --yes
     """
-    check_identifier(name)
-    store = _store(where)
-    if not yes:
-        click.confirm(f"Delete {name}? Its value cannot be brought back.", abort=True, err=True)
-    store.delete(name)
-    click.echo(f"Deleted {name}.", err=True)
+    at = named(reference)
+
+    async def work() -> None:
+        async with opened(where, at.scheme) as store:
+            about = await store.about(at)
+            if not yes:
+                click.confirm(f"Delete {at}? Its value cannot be brought back here.", abort=True, err=True)
+            await store.delete(at, about.version)
+
+    done(work())
+    click.echo(f"Deleted {at}. {_holds(at)}", err=True)
 
 
 @credentials.command("new-key")
-@_places_options
+@places_options
 def new_key(**where: str | None) -> None:
-    """Make the master key of a store that has none. An existing key is never replaced.
+    """Make the master key of a sealed store that has none. An existing key is never replaced.
 
     Keep a copy of the key file away from the store: credentials sealed under a lost key are lost.
 
@@ -191,71 +249,41 @@ def new_key(**where: str | None) -> None:
       sidecar credentials new-key
       sidecar credentials new-key --directory /var/lib/sidecar/store --key-file /run/keys/master.key
     """
-    places = _places(where)
-    make_private_directory(places.directory)
-    if not places.key_file.exists() and sealed_files(places.directory):
+    at = places(where)
+    make_private_directory(at.directory)
+    if not at.key_file.exists() and sealed_files(at.directory):
         raise Misconfigured(
-            f"{places.directory} holds credentials that are sealed under another master key: restore that key to "
-            f"{places.key_file}, or move the credentials away"
+            f"{at.directory} holds credentials that are sealed under another master key: restore that key to "
+            f"{at.key_file}, or move the credentials away"
         )
-    places.key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key = master_key.create(places.key_file)
-    click.echo(f"Wrote the master key {key.id} to {places.key_file}", err=True)
+    at.key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = master_key.create(at.key_file)
+    click.echo(f"Wrote the master key {key.id} to {at.key_file}", err=True)
 
 
-def _places(where: dict[str, Any]) -> Places:
-    """Flags over the configuration; a folder without ``sidecar.yaml`` has the store where its defaults say."""
-    directory, key_file = where["directory"], where["key_file"]
-    if directory and key_file:
-        return Places(Path(directory), Path(key_file))
-    config = Path(where["config"])
-    section, beside = StoreSection(), config.absolute().parent
-    if config.exists() or click.get_current_context().get_parameter_source("config") is not ParameterSource.DEFAULT:
-        loaded = read(config, os.environ, {})
-        section, beside = loaded.config.store, loaded.directory
-    return Places(Path(directory or beside / section.directory), Path(key_file or beside / section.key_file))
+def _stored(at: Reference, given: Terms, where: dict[str, Any], *, there: bool) -> About:
+    """Store a value over what is there; ``there``: something must be."""
+
+    async def work() -> About:
+        async with opened(where, at.scheme) as store:
+            before = await _found(store, at, there=there)
+            kept = given if before is None else rotated(before, given)
+            return await store.store(at, value(kept.kind), kept, before.version if before else None)
+
+    return done(work())
 
 
-def _store(where: dict[str, Any]) -> SealedFolder:
-    return SealedFolder(*_places(where))
+async def _found(store: CredentialStore, at: Reference, *, there: bool) -> About | None:
+    try:
+        return await store.about(at)
+    except Refused as refused:
+        if there or refused.code != "unknown_credential":
+            raise
+    return None
 
 
-def _refuse(more: tuple[str, ...]) -> None:
-    if more:
-        raise click.UsageError(
-            "a value is never given as an argument, where the shell's history and the process list keep it: pipe it "
-            "to stdin, or run the command alone and be asked. If what you gave was a secret, replace it now"
-        )
-
-
-def _is_typed() -> bool:
-    return sys.stdin.isatty()
-
-
-def _value(kind: str) -> Secret:
-    if _is_typed():
-        plain = str(click.prompt("Value", hide_input=True, confirmation_prompt=True, err=True)).encode()
-    else:
-        plain = sys.stdin.buffer.read(VALUE_LIMIT + 2)
-        plain = plain if kind in MANY_LINES else _LINE_END.sub(b"", plain)
-    if not plain:
-        raise Misconfigured("no value came on stdin")
-    if len(plain) < _EASILY_FOUND:
-        click.echo(
-            f"warning: a value of fewer than {_EASILY_FOUND} bytes is easy to guess, and the same characters in an "
-            "upstream's answer are masked wherever they stand",
-            err=True,
-        )
-    return Secret(plain)
-
-
-def _row(entry: Entry) -> dict[str, Any]:
-    about = entry.head
-    return {
-        "id": entry.id,
-        "kind": about.kind if about else None,
-        "version": about.version if about else None,
-        "created": about.created if about else None,
-        "updated": about.updated if about else None,
-        "state": "ok" if about else "broken",
-    }
+def _holds(at: Reference) -> str:
+    """From when a sidecar that runs knows of a change."""
+    if at.scheme == SEALED:
+        return "A running sidecar knows of it from the next call on."
+    return "A running sidecar knows of it when it fetches the secret again: within max_age_seconds, or at a 401."

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from sidecar.cli.credentials_where import Quiet
 from sidecar.cli.show import config_option, data, output_option, table
 from sidecar.config.load import Loaded, read
 from sidecar.errors import Misconfigured
@@ -59,19 +60,12 @@ def _row(reference: Reference, credential: Credential, seconds: float) -> dict[s
     }
 
 
-class _Quiet:
-    """An ``Observer`` for one question: what goes wrong is the command's answer."""
-
-    def observe(self, event: str, fields: dict[str, Any]) -> None:
-        """Nothing."""
-
-
 async def _resolved(reference: Reference, loaded: Loaded) -> Credential:
     from sidecar.adapters.clock import SystemClock  # noqa: PLC0415  # the other commands of the group need no loop
     from sidecar.adapters.credentials.remotes import RemoteSources  # noqa: PLC0415  # the same
     from sidecar.wiring import SOURCES  # noqa: PLC0415  # every part of a sidecar, 100 ms
 
-    remote = RemoteSources(SystemClock(), _Quiet())
+    remote = RemoteSources(SystemClock(), Quiet())
     if reference.scheme not in SOURCES:
         raise Misconfigured(f"nothing resolves {reference.scheme}:// references")
     try:
