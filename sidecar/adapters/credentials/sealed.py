@@ -16,9 +16,10 @@ from typing import Final, NamedTuple
 
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.private_files import read_private
+from sidecar.adapters.credentials.remote import FAILURES
 from sidecar.adapters.credentials.sealed_file import FILE_LIMIT, UnknownKeyError, decode, opener
 from sidecar.adapters.credentials.sealed_folder import SealedFolder
-from sidecar.errors import Misconfigured, Unavailable
+from sidecar.errors import Misconfigured, Reason, Unavailable
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
 from sidecar.rules.credential_terms import earlier
@@ -30,6 +31,24 @@ from sidecar.rules.sealing import Opener, SealBrokenError
 _TICK_NS: Final = 50_000_000
 
 _Stamp = tuple[int, int, int, int]
+
+# The most particular first.
+_REASONS: Final[tuple[tuple[type[Exception], Reason], ...]] = (
+    (FileNotFoundError, Reason("no_such_secret", FAILURES["no_such_secret"])),
+    (SealBrokenError, Reason("seal_broken", "The sealed credential was changed or damaged: store it again.")),
+    (
+        UnknownKeyError,
+        Reason(
+            "unknown_master_key",
+            "The credential is sealed under a master key that the key file does not hold: restore that key, or store "
+            "the credential again.",
+        ),
+    ),
+    (
+        Exception,
+        Reason("store_unreadable", "The sealed store cannot be read: `sidecar credentials list` says what is wrong."),
+    ),
+)
 
 
 class _Opened(NamedTuple):
@@ -59,8 +78,9 @@ class SealedStore(SealedFolder):
             return Credential(Secret(opened.opener.plain()), opened.version, opened.kind, opened.ends)
         except (OSError, SealBrokenError, UnknownKeyError, Misconfigured) as error:
             self._opened.pop(name, None)
+            reason = next(reason for kind, reason in _REASONS if isinstance(error, kind))
             raise Unavailable(
-                "credential_unavailable", "the credential could not be resolved; nothing was sent"
+                "credential_unavailable", "the credential could not be resolved; nothing was sent", [reason]
             ) from error
 
     async def _reopened(self, reference: Reference) -> _Opened:

@@ -109,6 +109,26 @@ async def test_a_file_that_others_may_write_is_refused(store: SealedStore) -> No
     assert store.list()[0].head is None
 
 
+async def test_each_refusal_says_why(store: SealedStore, key_file: Path) -> None:
+    async def why() -> str:
+        (reason,) = (await _refused(store)).reasons
+        assert "github" not in reason.message
+        return reason.code
+
+    assert await why() == "no_such_secret"
+    store.put("github", Secret("first-value"))
+    data = _file(store).read_bytes()
+    _file(store).write_bytes(data.replace(b'"version":1', b'"version":2'))
+    assert await why() == "seal_broken"
+    _file(store).write_bytes(data)
+    _file(store).chmod(0o666)
+    assert await why() == "store_unreadable"
+    _file(store).chmod(0o600)
+    master_key.store(key_file, [master_key.generate()])
+    store = _again(store)
+    assert await why() == "unknown_master_key"
+
+
 async def test_a_link_to_another_sealed_file_is_refused(store: SealedStore) -> None:
     store.put("github", Secret("first-value"))
     _file(store, "gitlab").symlink_to(_file(store))
