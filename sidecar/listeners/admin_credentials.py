@@ -48,7 +48,7 @@ class CredentialAnswers:
         days = number(asked.query["days"], "days") if "days" in asked.query else _DAYS
         if days > _MOST_DAYS:
             raise Refused("invalid_payload", f"days is a number from 0 to {_MOST_DAYS}.")
-        listing = await self._credentials.expiring(days, asked.principal)
+        listing = await self._credentials.expiring(days, asked.principal, leases=flag(asked, "leases"))
         return _paged(listing, asked, lambda view: f"{view.expires or 0:020} {view.reference}")
 
     async def rotatable(self, asked: Asked) -> Told:

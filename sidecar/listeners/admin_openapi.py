@@ -22,7 +22,7 @@ _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = (400, 401, 403, 404, 422, 429, 500, 503)
 _OF_BODIES: Final = (408, 413, 415)
 _OF_CHANGES: Final = (409,)
-_BOOLEANS: Final = ("declared", "draft", "force")
+_BOOLEANS: Final = ("declared", "draft", "force", "leases")
 _NEW: Final = {"type": "string", "enum": ["*"]}
 _NUMBERS: Final = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 500},

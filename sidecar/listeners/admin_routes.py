@@ -161,7 +161,7 @@ def _credentials(a: CredentialAnswers) -> tuple[Endpoint, ...]:
         E("GET", "/v1/credentials", READS, a.list, "Credentials, stored and configured, without their values.",
           tells=many, query=("scheme", "kind", "connector", "state", *PAGED)),
         E("GET", "/v1/credentials/expiring", READS, a.expiring, "What has ended or ends within so many days.",
-          tells=many, query=("days", *PAGED)),
+          tells=many, query=("days", "leases", *PAGED)),
         E("GET", "/v1/credentials/rotatable", READS, a.rotatable, "What can be rotated here, the most overdue first.",
           tells=many, query=PAGED),
         E("GET", "/v1/credentials/log", READS_EVIDENCE, a.log, "Who used or changed which credential, newest first.",

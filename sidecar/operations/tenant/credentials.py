@@ -11,7 +11,7 @@ could change that could have it served another policy or registry (INV-6). Other
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -31,6 +31,9 @@ from sidecar.rules import credential_terms, references
 STORE, ROTATE, AMEND, DELETE = "store", "rotate", "amend", "delete"
 ANY: Final = "*"  # whatever version it has now
 MISSING, UNREAD = "missing", "unknown"
+# Reasons of a store that answers, and gives no list: one credential may be asked for all the same.
+_ANSWERS: Final = frozenset({"store_forbidden", "too_many"})
+_LENT: Final = "lease-"  # how the version of what is lent begins
 
 
 class Listing(NamedTuple):
@@ -130,13 +133,13 @@ class Credentials:
             reference=str(reference), version=version, left_without=needed, evidence_id=made.evidence_id
         )
 
-    async def expiring(self, days: int, asker: Principal) -> Listing:
-        """What has ended or ends within ``days``."""
+    async def expiring(self, days: int, asker: Principal, *, leases: bool = False) -> Listing:
+        """What has ended or ends within ``days``. What is lent is renewed or replaced without anybody's doing, so the
+        ends of ``leases`` are among them only where they are asked for."""
         listing = await self.listed(asker)
         end = self._now() + days * credential_terms.DAY
-        return listing._replace(
-            views=[one for one in listing.views if one.expires is not None and one.expires <= end]
-        )
+        views = [self._lent(view) for view in listing.views] if leases else listing.views
+        return listing._replace(views=[one for one in views if one.expires is not None and one.expires <= end])
 
     async def rotatable(self, asker: Principal) -> Listing:
         """What can be rotated where it is."""
@@ -157,33 +160,40 @@ class Credentials:
 
     async def _of_store(self, scheme: str, named: Mapping[Place, tuple[Bound, ...]]) -> Listing:
         """What one store has, and what the configuration expects of it."""
-        faults: dict[str, StoreFault] = {}
-        found: list[About] = []
         store = self._stores.get(scheme)
-        if store is None:
-            faults["absent"] = _fault(scheme, _no_store(scheme))
-        else:
-            try:
-                found = list(await store.list())
-            except SidecarError as error:  # whatever it is, it hides no other store's
-                faults[error.code] = _fault(scheme, error)
-        there = {place_of(about.reference) for about in found}
-        expected = [Reference(*place) for place in named if place[0] == scheme and place not in there]
-
-        async def sought(reference: Reference) -> CredentialView:
-            if store is None or faults:
-                return self._bindings.unread(reference, UNREAD)
-            try:
-                return self._bindings.view(await store.about(_fielded(reference, named)))
-            except Refused as error:
-                return self._bindings.unread(reference, MISSING if error.code == "unknown_credential" else UNREAD)
-            except Unavailable as error:
-                faults[error.code] = _fault(scheme, error)
-                return self._bindings.unread(reference, UNREAD)
-
+        faults: dict[str, StoreFault] = {}
+        found: Sequence[About] = ()
+        try:
+            if store is None:
+                raise _no_store(scheme)
+            found = await store.list()
+        except SidecarError as error:  # whatever it is, it hides no other store's
+            fault = _fault(scheme, error)
+            faults[fault.reason] = fault
         views = self._bindings.views(found)
-        views += await asyncio.gather(*map(sought, expected))
+        there = {place_of(about.reference) for about in found}
+        for place in named:
+            if place[0] == scheme and place not in there:
+                reference = Reference(*place)
+                # One after the other: a store that is away is waited for once.
+                if store is None or not _ANSWERS.issuperset(faults):
+                    views.append(self._bindings.unread(reference, UNREAD))
+                else:
+                    views.append(await self._sought(store, _fielded(reference, named), faults))
         return Listing(views, list(faults.values()))
+
+    async def _sought(
+        self, store: CredentialStore, reference: Reference, faults: dict[str, StoreFault]
+    ) -> CredentialView:
+        """What the configuration names and no list had: it may be there and not be listed."""
+        try:
+            return self._bindings.view(await store.about(reference))
+        except Refused as error:
+            state = MISSING if error.code == "unknown_credential" else UNREAD
+        except Unavailable as error:
+            state, fault = UNREAD, _fault(reference.scheme, error)
+            faults[fault.reason] = fault
+        return self._bindings.unread(Reference(reference.scheme, reference.locator), state)
 
     async def _before(self, reference: Reference, expected: str) -> About:
         """What is there now, which must be of the version ``expected``."""
@@ -226,6 +236,11 @@ class Credentials:
             return Entry(change, CredentialUse(ref=str(reference), version=version), reasons)
 
         return await self._log.make(entry(before), Who(asker.id, asker.key), write, entry)
+
+    def _lent(self, view: CredentialView) -> CredentialView:
+        """With the end of the lease that ends first, if it is lent."""
+        ends = [self._now() + int(kept.seconds * 1e6) for kept in view.held if kept.version.startswith(_LENT)]
+        return replace(view, expires=min(ends)) if view.expires is None and ends else view
 
     def _store(self, reference: Reference) -> CredentialStore:
         store = self._stores.get(reference.scheme)

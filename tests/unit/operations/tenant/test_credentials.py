@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import pytest
 
 from sidecar.errors import Reason, Refused, Unavailable
 from sidecar.model.admin import CredentialView
-from sidecar.model.credential import Terms
+from sidecar.model.credential import About, Reference, Terms
 from sidecar.model.evidence import Leaf
 from sidecar.model.secret import Secret
 from sidecar.rules.credential_terms import DAY
@@ -233,6 +233,49 @@ async def test_a_sealed_store_that_nobody_made_is_no_fault_unless_it_is_needed_o
         assert told == (["encrypted"] if faulty else [])
         asked = await desk.verbs.credentials.listed(ada, "encrypted")
         assert [(fault.store, fault.reason) for fault in asked.faults] == [("encrypted", "store_misconfigured")]
+
+
+@pytest.mark.parametrize(("reason", "state"), [("store_forbidden", "ok"), ("store_sealed", "unknown")])
+async def test_what_may_not_be_listed_is_asked_for_by_name_unless_the_store_is_away(reason: str, state: str) -> None:
+    class Unlisted(HeldStore):
+        async def list(self) -> Sequence[About]:
+            raise Unavailable("store_unavailable", "No list.", [Reason(reason, "No list.")])
+
+    desk = Desk()
+    desk.vault = desk.stores["encrypted"] = Unlisted(desk.stage.clock)
+    await stored(desk)
+    listing = await desk.verbs.credentials.listed(desk.person("ada"))
+    assert [(view.reference, view.state) for view in listing.views] == [(CRM, state)]
+    assert [fault.reason for fault in listing.faults] == [reason]
+
+
+async def test_a_store_that_goes_away_meanwhile_is_waited_for_once() -> None:
+    asked: list[Reference] = []
+
+    class Leaving(HeldStore):
+        async def about(self, reference: Reference) -> About:
+            asked.append(reference)
+            raise Unavailable("store_unavailable", "It is away.", [Reason("store_slow", "It is slow.")])
+
+    section = HOUSE["credentials"]["crm"]
+    desk = Desk(changed("credentials.other", section | {"reference": MAIL}, HOUSE))
+    desk.stores["encrypted"] = Leaving(desk.stage.clock)
+    listing = await desk.verbs.credentials.listed(desk.person("ada"))
+    assert [view.state for view in listing.views] == ["unknown", "unknown"] and len(asked) == 1
+    assert [fault.reason for fault in listing.faults] == ["store_slow"]
+
+
+async def test_the_end_of_a_lease_is_shown_where_it_is_asked_for() -> None:
+    desk = Desk()
+    await stored(desk)
+    desk.held = [
+        {"place": CRM, "version": "lease-2b", "seconds": 1800.0},
+        {"place": CRM, "version": "lease-1a", "seconds": 60.0},
+    ]
+    verbs, ada = desk.verbs.credentials, desk.person("ada")
+    assert (await verbs.expiring(1, ada)).views == []
+    [lent] = (await verbs.expiring(1, ada, leases=True)).views
+    assert lent.expires == desk.stage.clock.now() + 60_000_000
 
 
 async def test_one_store_is_asked_where_one_is_wanted() -> None:
