@@ -21,7 +21,10 @@ LONG: Final = 24  # bytes; a shorter word of a document is of no use by itself, 
 _URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
 _WRITTEN: Final = ("latin-1", "cp1252", "utf-16-le", "utf-16-be")
 _URL_PASSWORD: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:([^\s@]+)@")
-_STRUCTURES: Final = (b"\n", b"\r", b"\\n", b"{")
+_NAMED_PASSWORD: Final = re.compile(
+    rb"(?:password|passwd|pwd|key|secret|token|signature)[ \t]*=[ \t]*[\"']?([^;&\s\"']+)", re.IGNORECASE
+)
+_STRUCTURES: Final = (b"\n", b"\r", b"\\n", b"{", b"[")
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9._-]*")
 _VALUE: Final = re.compile(rb"=[ \t]*\"?([^\s\",;]+)")
 _TELLING: Final = 8  # bytes; a shorter value beside others is any word
@@ -47,9 +50,11 @@ def texts(plain: bytes) -> list[bytes]:
 
 
 def passwords(plain: bytes) -> list[bytes]:
-    """The password alone of a secret that is a URL with one: as it is written there, and as it is meant."""
-    found = _URL_PASSWORD.search(plain) if b"://" in plain else None
-    both = {found[1], unquote_to_bytes(found[1])} if found else ()
+    """The passwords alone of a secret that is a URL with one, or a connection string: as written, and as meant."""
+    found = _URL_PASSWORD.findall(plain) if b"://" in plain else []
+    if b"=" in plain and (b";" in plain or b" " in plain or b"&" in plain):
+        found += _NAMED_PASSWORD.findall(plain)
+    both = {*found, *map(unquote_to_bytes, found)}
     return sorted(password for password in both if len(password) >= SHORTEST)
 
 

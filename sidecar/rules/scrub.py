@@ -37,6 +37,7 @@ PIECE: Final = 1 << 12  # bytes of a long body read at once: about 5 ms for the 
 
 _KINDS: Final = (PERCENT, BACKSLASH, REFERENCE)
 _SPACED: Final = bytes.maketrans(b"+", b" ")
+_PACKED_WORDS: Final = 64  # of a document, looked for in hex and base64 too; a large key has fewer lines
 _HOLD_BYTES: Final = 1 << 16
 _HOLD_RATIO: Final = 36  # a byte as \uXXXX of \uXXXX: the longest honest form of a byte
 _LONG_HOLD: Final = 1 << 12  # bytes; what is held beyond is read anew when it has grown by this share, not by a byte
@@ -80,7 +81,7 @@ class Scrubber:
 
     def __init__(self, secrets: Sequence[Secret]) -> None:
         plain: list[bytes] = []
-        folded: list[bytes] = []
+        parts: list[bytes] = []
         for secret in secrets:
             text = secret.reveal().strip()
             if len(text) < SHORTEST:
@@ -89,12 +90,13 @@ class Scrubber:
                 )
             for one in (text, *passwords(text)):
                 plain += texts(one)
-            folded += (word for word in words(text) if word not in folded)
+            parts += words(text)
         self._plain = tuple(dict.fromkeys(plain))
         self._is_ascii = all(map(bytes.isascii, self._plain))
         self._lower = tuple(text.lower() for text in self._plain)
         self._spaced = tuple(text.translate(_SPACED) for text in self._plain if b" " in text)
-        packed = (*self._plain, *folded)
+        folded = tuple(dict.fromkeys(parts))
+        packed = (*self._plain, *folded[:_PACKED_WORDS])
         self._base64 = (*(core for text in packed for core in cores(text)), *folded)
         self._hex = tuple(text.hex().encode() for text in packed)
         self._quoted = any(b'"' in text for text in self._plain)

@@ -51,9 +51,12 @@ def test_cores_hold_what_the_secret_alone_determines() -> None:
         (b"https://example/a:b@c", []),
         (b"https://u:abc@example", []),  # no longer than what any text may hold
         (b"user:pass-word@example", []),
+        (b"host=db user=reporter password='pass-word'", [b"pass-word"]),
+        (b"AccountName=store;AccountKey=c2VjcmV0LWtleQ==;Suffix=example", [b"c2VjcmV0LWtleQ=="]),
+        (b"a-token-with-a-key=", []),
     ],
 )
-def test_the_password_of_a_url_is_known_by_itself(url: bytes, alone: list[bytes]) -> None:
+def test_the_password_of_a_url_or_a_connection_string_is_known_by_itself(url: bytes, alone: list[bytes]) -> None:
     assert passwords(url) == alone
 
 

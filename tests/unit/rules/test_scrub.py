@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 import pickle
+import time
 from collections.abc import Callable
 
 import pytest
@@ -93,6 +95,17 @@ def test_a_line_of_a_key_is_found_packed_even_where_the_key_was_cut(encode: Call
     scrubbed = Scrubber([Secret(key)]).scrub_body(cut.encode())[0]
     assert scrubbed.count(REDACTED) == 2
     assert not any(encode(line)[8:-8].encode() in scrubbed for line in lines[:2])
+
+
+def test_a_document_of_thousands_of_words_is_searched_in_bounded_steps() -> None:
+    """The largest secret there may be; each call builds its own scrubber."""
+    words = [f"{at:05d}-{at * 7919:026d}" for at in range(1800)]
+    begun = time.thread_time()
+    scrubber = Scrubber([Secret(json.dumps(words))])
+    stream = scrubber.stream()
+    shown = stream.feed(f"<{words[0]}> <{words[-1]}> ".encode() + b"{}" * (PIECE // 4))
+    assert time.thread_time() - begun < 0.1
+    assert shown.startswith(b"<[REDACTED]> <[REDACTED]> ")
 
 
 def test_headers_are_scrubbed_in_value_and_name(scrubber: Scrubber) -> None:
