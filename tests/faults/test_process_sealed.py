@@ -1,4 +1,4 @@
-"""A whole sidecar whose sealed store or master key is wrong: told at the start, or refused at a call, with reasons."""
+"""A whole sidecar whose sealed store or master key is wrong: told at the start, or refused with a reason."""
 
 from __future__ import annotations
 
