@@ -24,7 +24,7 @@ _URL_PASSWORD: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:([^\s@]
 _NAMED_PASSWORD: Final = re.compile(
     rb"(?:password|passwd|pwd|key|secret|token|signature)[ \t]*=[ \t]*[\"']?([^;&\s\"']+)", re.IGNORECASE
 )
-_STRUCTURES: Final = (b"\n", b"\r", b"\\n", b"{", b"[")
+_STRUCTURE: Final = re.compile(rb"[\r\n{\[]|\\n")
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9._-]*")
 _VALUE: Final = re.compile(rb"=[ \t]*\"?([^\s\",;]+)")
 _TELLING: Final = 8  # bytes; a shorter value beside others is any word
@@ -51,7 +51,9 @@ def texts(plain: bytes) -> list[bytes]:
 
 def passwords(plain: bytes) -> list[bytes]:
     """The passwords alone of a secret that is a URL with one, or a connection string: as written, and as meant."""
-    found = _URL_PASSWORD.findall(plain) if b"://" in plain else []
+    if b"=" not in plain and b"://" not in plain:  # as most are: this is done for each call
+        return []
+    found = _URL_PASSWORD.findall(plain)
     if b"=" in plain and (b";" in plain or b" " in plain or b"&" in plain):
         found += _NAMED_PASSWORD.findall(plain)
     both = {*found, *map(unquote_to_bytes, found)}
@@ -82,7 +84,7 @@ def words(plain: bytes) -> list[bytes]:
 
     An upstream that takes it apart may echo a part, and break its lines in another way.
     """
-    if not any(mark in plain for mark in _STRUCTURES):
+    if _STRUCTURE.search(plain) is None:
         return []
     return [word for word in _BETWEEN_WORDS.split(plain) if len(word) >= LONG and not word.startswith(b"-----")]
 

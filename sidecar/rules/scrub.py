@@ -88,8 +88,9 @@ class Scrubber:
                 raise Unavailable(
                     "credential_unavailable", "the credential is too short to be kept out of the answer"
                 )
-            for one in (text, *passwords(text)):
-                plain += texts(one)
+            plain += texts(text)
+            for password in passwords(text):
+                plain += texts(password)
             parts += words(text)
         self._plain = tuple(dict.fromkeys(plain))
         self._is_ascii = all(map(bytes.isascii, self._plain))
