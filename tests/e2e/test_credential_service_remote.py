@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.house import Answer, Document
 from tests.e2e.load import Load, paused
 from tests.e2e.secure import everything_written, found
-from tests.e2e.stores import BOTH, SECRET, Stored, stored
+from tests.e2e.stores import BOTH, SECRET, Stored, lends, stored
 
 NOW = {"If-Match": "*"}
 
@@ -117,3 +117,27 @@ def test_c06_another_tenants_place_is_refused_before_the_store_is_asked(kept: St
         headers = {} if method == "GET" else {"If_Match": "*"}
         refused = ask(kept, method, f"/v1/credential?reference={theirs}", body, **headers)
         assert (refused.status, refused.code) == (403, "tenant_mismatch")
+
+
+@pytest.mark.needs_postgres
+@pytest.mark.needs_toxiproxy
+@pytest.mark.needs_vault
+def test_a_lent_user_is_shown_with_its_lease_and_is_changed_in_the_vault_only(tmp_path: Path) -> None:
+    with stored("vault", tmp_path) as kept:
+        reference = lends("service")
+        kept.refer(reference)
+        assert kept.call().status == 200
+        path = f"/v1/credential?reference={quote(reference, safe='')}"
+        view = ask(kept, "GET", path).document
+        assert (view["kind"], view["changeable"], view["used_by"]) == ("DATABASE", False, ["up"])
+        [lease] = view["held"]
+        [use] = ask(kept, "GET", "/v1/credentials/log?connector=up").document["accesses"]
+        assert (use["reference"], use["version"]) == (reference, lease["version"]) and use["version"].startswith(
+            "lease-"
+        )
+        rotate = path.replace("credential?", "credential/rotate?")
+        refused = ask(kept, "POST", rotate, {"value": "a-value-of-ours"}, If_Match="*")
+        assert (refused.status, refused.code) == (409, "read_only") and "vault write" in refused.document["detail"]
+        for query, listed in (("days=1", False), ("days=1&leases=true", True)):
+            found = ask(kept, "GET", f"/v1/credentials/expiring?{query}").document["credentials"]
+            assert ("database" in str(found)) is listed

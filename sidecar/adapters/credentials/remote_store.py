@@ -28,6 +28,8 @@ _REFUSALS: Final = {
     "being_deleted": "conflict",
     "other_tenant": "tenant_mismatch",
 }
+# Refused without a look at what is there: what calls hold stays theirs, above all what was lent to them.
+_UNTOUCHED: Final = frozenset({"read_only", "invalid_payload", "tenant_mismatch"})
 Result = TypeVar("Result")
 
 
@@ -74,10 +76,15 @@ class RemoteCredentials(CachedSource):
 
     async def _change(self, reference: Reference, work: Callable[[], Result]) -> Result:
         async def whole() -> Result:
+            untouched = False
             try:
                 return await self._asked(work)
+            except Refused as refused:
+                untouched = refused.code in _UNTOUCHED
+                raise
             finally:
-                self.forget(reference.locator)
+                if not untouched:
+                    self.forget(reference.locator)
 
         return await self._to_its_end(whole())
 

@@ -122,6 +122,23 @@ async def test_each_change_is_used_by_the_next_call_even_where_its_answer_was_lo
     assert store.changes == ["write", "amend", "delete"]
 
 
+async def test_a_change_that_cannot_be_made_takes_nothing_from_the_calls(
+    both: RemoteCredentials, store: ScriptedKeeper
+) -> None:
+    await both.resolve(HERE)
+
+    def refuse() -> None:
+        raise Refused("read_only", "Vault makes these users itself.")
+
+    store.before = refuse
+    with pytest.raises(Refused):
+        await both.store(HERE, NEW, Terms(), "1")
+    store.before = lambda: None
+    assert both.expiring(1e9) != []
+    await both.store(HERE, NEW, Terms(), "1")
+    assert both.expiring(1e9) == []
+
+
 async def test_to_look_forgets_nothing(both: RemoteCredentials) -> None:
     await both.resolve(HERE)
     await both.about(HERE)
