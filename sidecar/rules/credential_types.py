@@ -4,7 +4,7 @@ A value of the wrong form fails at the first call, far from who wrote it, and an
 the form is checked where a value is stored. No message repeats a value or a part of one (INV-5).
 
 ============ =============================================================================================
-API_KEY      what a header may hold: visible ASCII, spaces and tabs (RFC 9110 section 5.5)
+API_KEY      what a header's value may be: visible ASCII, spaces within (RFC 9110 section 5.5)
 OAUTH        the client's secret of the client-credentials grant: visible ASCII and spaces (RFC 6749 appendix A.2)
 DATABASE     a password, or ``scheme://user:password@host``: no control characters
 BEARER_TOKEN letters, digits and ``-._~+/``, then ``=`` (RFC 6750 section 2.1)
@@ -13,6 +13,8 @@ SSH_KEY      one private key without a passphrase, in PEM or OpenSSH's form
 CERTIFICATE  PEM: one private key without a passphrase, and the certificate it belongs to before any others
 CUSTOM       anything
 ============ =============================================================================================
+
+What stands for a value is none of any kind but CUSTOM: a reference, the mask, a template's place that nobody filled.
 """
 
 from __future__ import annotations
@@ -34,17 +36,24 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sidecar.errors import Misconfigured, Reason
 
-_FIELD: Final = re.compile(rb"[\t\x20-\x7e]+")
+_FIELD: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _VISIBLE_OR_SPACE: Final = re.compile(rb"[\x20-\x7e]+")
 _BEARER: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _DSN: Final = re.compile(rb"[a-z][a-z0-9+.-]*://[^\s/]+@[^\s@]+", re.IGNORECASE)
 _PRIVATE: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----")
+_STANDS_FOR_ONE: Final = (
+    (re.compile(rb"(?:vault|aws|encrypted|env)://.*"), "this is a reference to a value"),
+    (re.compile(rb"\*+"), "this is the mask that is shown in place of a value"),
+    (re.compile(rb"\$\w+|\$?\{+[^{}]*\}+|<[^<>]*>"), "this is the place of a template where a value belongs"),
+)
 _MICROSECONDS: Final = 1_000_000
 
 
 def _api_key(plain: bytes) -> str | None:
-    return None if _FIELD.fullmatch(plain) else "it is visible ASCII, spaces and tabs"
+    if len(plain) > 1 and plain[:1] in b"\"'" and plain[:1] == plain[-1:]:
+        return "leave the quotation marks around it out"
+    return None if _FIELD.fullmatch(plain) else "it is visible ASCII, with spaces only within"
 
 
 def _oauth(plain: bytes) -> str | None:
@@ -115,10 +124,17 @@ KINDS: Final = tuple(FORMS)
 
 def check_form(kind: str, plain: bytes) -> None:
     """Raises ``Misconfigured`` unless ``plain`` can be a value of ``kind``; the message says what one looks like."""
-    wrong = FORMS[kind](plain)
+    wrong = _stands_for_one(plain) if kind != "CUSTOM" else None
+    wrong = wrong or FORMS[kind](plain)
     if wrong is not None:
         message = f"the value is no {kind}: {wrong}"
         raise Misconfigured(message, [Reason("wrong_form", message)])
+
+
+def _stands_for_one(plain: bytes) -> str | None:
+    """Why it is no value but something that stands for one: what a script puts in where it was not given any."""
+    text = plain.strip()
+    return next((why for pattern, why in _STANDS_FOR_ONE if pattern.fullmatch(text)), None)
 
 
 def ends(kind: str, plain: bytes) -> int | None:

@@ -49,7 +49,7 @@ def about(
 
 def test_a87_a_value_with_lines_is_for_keys_and_certificates_only(tmp_path: Path) -> None:
     check_value(Secret(Authority(tmp_path).client()), "CERTIFICATE")
-    check_value(Secret("tab\tand space"), "API_KEY")
+    check_value(Secret("tab\tand space"), "CUSTOM")
     for kind in ("API_KEY", "CUSTOM", None):
         for plain in ("a\nbcd", "a\rbcd", "a\0bcd"):
             with pytest.raises(Misconfigured) as wrong:

@@ -57,10 +57,25 @@ FITS: list[tuple[str, Callable[[], bytes]]] = [
     ("CERTIFICATE", pem),
     ("CERTIFICATE", lambda: pem()[_cut() :] + pem()[: _cut()]),
     ("CUSTOM", lambda: b"\xff\x00 anything"),
+    ("CUSTOM", lambda: b"{}"),
+    ("API_KEY", lambda: b"a <key> with ${such} {things}"),
+    ("API_KEY", lambda: b"a 'key'"),
 ]
 FAILS: list[tuple[str, Callable[[], bytes]]] = [
     ("API_KEY", lambda: b"canary\r\nwith: lines"),
     ("API_KEY", lambda: "canary-ü".encode()),
+    ("API_KEY", lambda: b"canary "),  # HTTP takes white space at either end off
+    ("API_KEY", lambda: b" canary"),
+    ("API_KEY", lambda: b"can\tary"),  # nor is a tab ever sent
+    ("API_KEY", lambda: b'"canary"'),
+    ("API_KEY", lambda: b"'canary'"),
+    ("API_KEY", lambda: b"vault://secret/canary#token"),
+    ("DATABASE", lambda: b"encrypted://canary"),
+    ("BASIC_AUTH", lambda: b"${canary}"),
+    ("OAUTH", lambda: b"$CANARY"),
+    ("API_KEY", lambda: b"{{ canary }}"),
+    ("BASIC_AUTH", lambda: b"<canary>"),
+    ("OAUTH", lambda: b"********"),
     ("OAUTH", lambda: b"canary\r\nx"),
     ("DATABASE", lambda: b"canary\n"),
     ("DATABASE", lambda: b"postgresql://canary"),
