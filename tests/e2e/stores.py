@@ -28,6 +28,7 @@ class Store(NamedTuple):
 
     port: int
     put: Callable[[str, str], object]
+    delete: Callable[[str], object]
     reference: Callable[[str], str]
     section: Callable[[House, str], dict[str, Any]]  # of a configuration, for a store at this address
 
@@ -55,6 +56,7 @@ def _vault() -> Store:
     return Store(
         server.port,
         lambda name, value: server.put(TENANT, name, token=value),
+        lambda name: server.delete(TENANT, name),
         lambda name: f"vault://secret/{TENANT}/{name}#token",
         _vault_section,
     )
@@ -65,6 +67,7 @@ def _aws() -> Store:
     return Store(
         int(server.endpoint.rpartition(":")[2]),
         lambda name, value: server.put(f"{TENANT}/{name}", {"token": value}),
+        lambda name: server.delete(f"{TENANT}/{name}"),
         lambda name: f"aws://{TENANT}/{name}#token",
         _aws_section,
     )
@@ -95,6 +98,10 @@ class Stored(NamedTuple):
 
     def sent(self) -> str:
         return self.far.seen[-1].headers["authorization"]
+
+    def reference(self) -> str:
+        """Of the credential in use."""
+        return str(self.house.config["credentials"]["token"]["reference"])
 
     def refer(self, reference: str) -> None:
         """Use this credential from now on."""
