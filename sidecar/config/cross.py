@@ -152,6 +152,8 @@ def _auth(name: str, auth: Auth, base: BaseUrl | None, faults: Faults) -> None:
         faults.error("wrong_value", (*path, "name"), "this header frames or routes the message")
     if auth.username is not None and looks_secret(auth.username):
         faults.error("raw_secret", (*path, "username"), SHAPED_LIKE_ONE)
+    if auth.username is not None and (":" in auth.username or not auth.username.isprintable()):
+        faults.error("wrong_value", (*path, "username"), "it has no colon or control character (RFC 7617 section 2)")
     if base is not None and base.scheme != "https":
         faults.error("plain_http", ("connectors", name, "base_url"), "a credential never travels over plain http")
 

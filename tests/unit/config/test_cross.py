@@ -88,6 +88,16 @@ def test_inv_2_a_credential_does_not_go_where_a_message_is_framed(name: str) -> 
     assert codes(found(document)) == [("wrong_value", "connectors.crm.auth.name")]
 
 
+@pytest.mark.parametrize(
+    ("username", "faulty"), [("user", False), ("Jürgen B", False), ("us:er", True), ("u\nser", True)]
+)
+def test_a_user_name_ends_where_the_password_begins(username: str, faulty: bool) -> None:
+    document = changed("credentials.crm-key.positions", ["basic"])
+    document["connectors"]["crm"]["auth"] = {"style": "basic", "credential": "crm-key", "username": username}
+    wrong = [("wrong_value", "connectors.crm.auth.username")] if faulty else []
+    assert codes(found(document)) == wrong
+
+
 def test_env_references_need_the_development_flag() -> None:
     document = changed("credentials.crm-key.reference", "env://CRM")
     assert codes(found(changed("store.allow_environment", True, document))) == []
