@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.cached import CachedSource
-from sidecar.adapters.credentials.environment import EnvironmentSource
+from sidecar.adapters.credentials.environment import EnvironmentSource, EnvironmentStore
 from sidecar.adapters.credentials.remotes import RemoteSources
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.adapters.observation.lines import LineWriter
@@ -30,10 +30,12 @@ from sidecar.wiring import (
     POLICIES,
     REGISTRIES,
     SOURCES,
+    STORES,
     Around,
     Built,
     build,
     credential_sources,
+    credential_stores,
     http_settings,
     policy_kind,
     policy_state,
@@ -278,3 +280,55 @@ def test_a_connector_out_of_service_has_no_connections(tmp_path: Path) -> None:
     at = loaded(tmp_path)
     assert set(http_settings(at)) == {"crm"}
     assert set(http_settings(at, Standing(inactive=frozenset({("connector", "crm")})))) == set()
+
+
+AT = {"address": "http://127.0.0.1:1", "login": {"method": "token", "file": "token"}, "timeout_seconds": 1}
+
+
+def test_every_scheme_that_resolves_is_administered() -> None:
+    assert set(STORES) == set(SOURCES)
+
+
+async def test_a_store_that_is_configured_is_administered_whether_or_not_it_is_referred_to(tmp_path: Path) -> None:
+    parts = remote()
+    assert set(credential_stores(loaded(tmp_path), parts)) == {"encrypted"}
+    document = changed("aws", {"region": "eu-west-1"}, changed("vault", AT, BASE))
+    document = changed("store", {"allow_environment": True}, document)
+    document = changed("credentials.crm-key.reference", "env://CRM_KEY", document)
+    stores = credential_stores(loaded(tmp_path, document), parts)
+    assert set(stores) == {"encrypted", "vault", "aws", "env"}
+    assert isinstance(stores["env"], EnvironmentStore)
+    assert stores["env"]._names == ["CRM_KEY"]
+    await parts.close()
+
+
+def test_the_sealed_store_is_administered_where_no_key_is_yet(tmp_path: Path) -> None:
+    (tmp_path / "credentials" / "master.key").unlink()
+    assert set(credential_stores(loaded(tmp_path), remote())) == {"encrypted"}
+
+
+async def test_calls_and_administrators_share_what_is_held_of_a_remote_store(tmp_path: Path) -> None:
+    parts = remote()
+    document = changed("credentials.crm-key.reference", "vault://secret/acme/crm#token", changed("vault", AT, BASE))
+    at = loaded(tmp_path, document)
+    both: list[object] = [credential_stores(at, parts)["vault"], credential_sources(at, parts)["vault"]]
+    assert both[0] is both[1]
+    await parts.close()
+
+
+async def test_administrators_keep_one_mapping_over_every_reload(built: Built, tmp_path: Path) -> None:
+    stores = built.stores
+    assert set(stores) == {"encrypted"}
+    with_vault = loaded(tmp_path, changed("vault", AT, BASE))
+    swap(built, with_vault, compile_catalogue(with_vault.config))
+    assert set(stores) == {"encrypted", "vault"}
+    first: object = stores["vault"]
+    swap(built, with_vault, compile_catalogue(with_vault.config))
+    assert stores["vault"] is first
+    assert built.remote._leaving == {}  # nothing refers to it, and it stays all the same
+    without = loaded(tmp_path)
+    swap(built, without, compile_catalogue(without.config))
+    assert set(stores) == {"encrypted"}
+    (leaving,) = map(id, built.remote._leaving.values())
+    assert leaving == id(first)
+    await built.remote.close()

@@ -30,6 +30,12 @@ def test_by_default_a_tenant_has_its_own_paths_only() -> None:
     assert not AwsSection(region="eu-west-1").allows("crm", "acme")
 
 
+def test_a_tenant_is_told_where_its_own_begins() -> None:
+    section = vault(paths=["secret/{tenant}", "database/creds/{tenant}-reports", "shared/banner"])
+    assert section.roots("acme") == ["secret/acme", "database/creds/acme-reports", "shared/banner"]
+    assert AwsSection(region="eu-west-1", names=("{tenant}", "shared")).roots("acme") == ["acme", "shared"]
+
+
 def test_the_longest_mount_counts() -> None:
     section = vault(mounts={"team": "kv1", "team/kv": "kv2"})
     assert section.mount_of("team/kv/acme/crm") == "team/kv"

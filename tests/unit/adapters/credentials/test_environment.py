@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.adapters.credentials.environment import EnvironmentSource
-from sidecar.errors import Misconfigured, Unavailable
+from sidecar.adapters.credentials.environment import EnvironmentSource, EnvironmentStore
+from sidecar.errors import Misconfigured, Refused, Unavailable
 from sidecar.model.credential import Reference
 
 
@@ -34,3 +34,22 @@ async def test_a_variable_that_is_unset_or_too_short_is_refused(environ: dict[st
 async def test_bytes_that_are_not_text_come_out_as_they_are() -> None:
     source = EnvironmentSource({"TOKEN": b"\xff\xfe\xfd\xfc".decode("utf-8", "surrogateescape")}, allowed=True)
     assert (await source.resolve(Reference("env", "TOKEN"))).secret.reveal() == b"\xff\xfe\xfd\xfc"
+
+
+async def test_only_variables_that_the_configuration_names_are_shown_to_be_there() -> None:
+    environ = {"TOKEN": "canary-1234", "PATH": "/usr/bin", "SHORT": "abc"}
+    store = EnvironmentStore(environ, ["TOKEN", "SHORT", "UNSET", "TOKEN"])
+    (row,) = await store.list()
+    assert (row.reference, row.version, row.changeable) == (Reference("env", "TOKEN"), "environment", False)
+    assert "canary" not in f"{row!r} {store!r}"
+    for name in ("PATH", "SHORT", "UNSET"):
+        with pytest.raises(Refused) as refused:
+            await store.about(Reference("env", name))
+        assert refused.value.code == "unknown_credential"
+
+
+@pytest.mark.parametrize("reference", [Reference("env", "TOKEN", "field"), Reference("encrypted", "TOKEN")])
+async def test_what_cannot_be_a_variable_is_refused(reference: Reference) -> None:
+    with pytest.raises(Refused) as refused:
+        await EnvironmentStore({"TOKEN": "value-1234"}, ["TOKEN"]).about(reference)
+    assert refused.value.code == "invalid_payload"
