@@ -6,6 +6,7 @@ import http.client
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -92,6 +93,21 @@ def test_a_rotated_value_is_used_by_the_next_call_and_no_call_under_load_fails(s
     assert {one["version"] for one in used if one["verb"] == "use"} == {"1", "2", "3", "4", "5", "6"}
     assert [one["version"] for one in used if one["verb"] == "rotate"] == ["6", "5", "4", "3", "2"]
     secured.house.verified()
+
+
+def test_of_many_who_rotate_at_once_one_does(secured: Secured) -> None:
+    def rotate(number: int) -> Answer:
+        return secured.ask("POST", ROTATE, {"value": f"rotated-{number}-7d1c0b"}, If_Match='"1"')
+
+    with ThreadPoolExecutor(8) as people:
+        told = list(people.map(rotate, range(8)))
+    assert sorted(one.status for one in told) == [200, *[409] * 7]
+    [winner] = [number for number, one in enumerate(told) if one.status == 200]
+    assert secured.house.operation("write").status == 200
+    assert secured.sent() == f"Bearer rotated-{winner}-7d1c0b"
+    assert [one["code"] for one in secured.whole_log() if one["verb"] == "rotate" and one["code"] == "done"] == [
+        "done"
+    ]
 
 
 def test_a_deleted_credential_refuses_the_next_call_and_both_are_in_the_log(secured: Secured) -> None:

@@ -14,7 +14,7 @@ from sidecar.model.evidence import CredentialUse, Leaf
 from sidecar.model.secret import Secret
 from sidecar.operations.tenant import accesses
 from sidecar.operations.tenant.accesses import AccessLog, Wanted
-from tests.fakes.answers import answered
+from tests.fakes.answers import Pieces, answered
 from tests.fakes.caller import Reply
 from tests.fakes.desk import HOUSE, Desk
 from tests.fakes.evidence import MemoryEvidence
@@ -95,6 +95,15 @@ async def test_an_upstream_that_failed_was_sent_the_credential() -> None:
     desk = desk_of(Reply(silent=True))
     await desk.stage.handle(operation="add", parameters={"item": 1}, connector="crm")
     assert [(use.code, use.version) for use in await log(desk)] == [("upstream_timeout", "1")]
+
+
+async def test_a_stream_is_one_access_when_it_has_ended() -> None:
+    desk = desk_of(answered(Pieces(b"one ", b"two"), 200, [(b"content-type", b"text/plain")]))
+    outcome = await desk.stage.handle(operation="watch", connector="crm", parameters={})
+    assert not isinstance(outcome.body, bytes)
+    assert await log(desk) == []
+    assert b"".join([piece async for piece in outcome.body]) == b"one two"
+    assert [(use.code, use.version, use.operation) for use in await log(desk)] == [("allowed", "1", "watch")]
 
 
 async def test_changes_stand_in_the_same_history_newest_first() -> None:
