@@ -16,6 +16,10 @@ from sidecar.rules.catalogue import Operation
 from sidecar.rules.decoding import Decoder, Undecodable
 from sidecar.rules.scrub import PIECE, Scrubber
 
+# Whose lines stand for themselves: nobody reads half of one.
+_BY_LINE: Final = frozenset(
+    {b"text/event-stream", b"application/x-ndjson", b"application/ndjson", b"application/jsonl"}
+)
 HEAD_SEARCHED: Final = 1 << 14  # bytes of the headers that would pass; more of a hostile text would hold the others
 
 
@@ -31,7 +35,13 @@ def cleaning(
     headers = passed_headers(inbound.headers, decoded=decoder is not None)
     if scrubber.longest:
         headers = _searched(inbound, headers, scrubber)
-    return Cleaning(scrubber, decoder), headers
+    by_line = not isinstance(inbound.body, bytes) and _has_lines(inbound)
+    return Cleaning(scrubber, decoder, by_line=by_line), headers
+
+
+def _has_lines(inbound: Inbound) -> bool:
+    kinds = [value.partition(b";")[0].strip().lower() for name, value in inbound.headers if name == b"content-type"]
+    return len(kinds) == 1 and kinds[0] in _BY_LINE
 
 
 def _searched(inbound: Inbound, headers: Headers, scrubber: Scrubber) -> Headers:
@@ -43,13 +53,13 @@ def _searched(inbound: Inbound, headers: Headers, scrubber: Scrubber) -> Headers
 
 
 class Cleaning:
-    """One answer's. ``decoder`` is None where it has no coding."""
+    """One answer's. ``decoder`` is None where it has no coding; ``by_line`` as in ``sidecar.rules.scrub.Stream``."""
 
     __slots__ = ("_decoder", "_scrubber", "_stream")
 
-    def __init__(self, scrubber: Scrubber, decoder: Decoder | None) -> None:
+    def __init__(self, scrubber: Scrubber, decoder: Decoder | None, *, by_line: bool = False) -> None:
         self._scrubber = scrubber
-        self._stream = scrubber.stream()
+        self._stream = scrubber.stream(by_line=by_line)
         self._decoder = decoder
 
     @property

@@ -139,9 +139,9 @@ class Scrubber:
             total += count
         return scrubbed, total
 
-    def stream(self) -> Stream:
-        """For an answer that arrives in pieces."""
-        return Stream(self)
+    def stream(self, *, by_line: bool = False) -> Stream:
+        """For an answer that arrives in pieces; ``by_line`` where its lines stand for themselves."""
+        return Stream(self, by_line=by_line)
 
     def pieces(self, body: bytes) -> Iterator[bytes]:
         """A long body scrubbed in steps of bounded work, for a caller that lets others run between them."""
@@ -271,13 +271,17 @@ class _Found:
 class Stream:
     """Scrubs an answer that arrives in pieces, cut anywhere; what comes out in all is what ``scrub_body`` gives.
 
-    Only a tail that could still become a secret is held back. ``count`` is how many were found so far.
+    Only a tail that could still become a secret is held back. That can be seen: who chooses the text would learn, a
+    character at a time, how the secret begins. So of a text whose lines stand for themselves (``by_line``: events, or
+    JSON documents in lines) whole lines go out, each searched by itself, and a line that has not ended is held
+    whatever is in it, up to ``PIECE`` bytes. ``count`` is how many were found so far.
     """
 
-    __slots__ = ("_done", "_due", "_held", "_scrubber", "count")
+    __slots__ = ("_by_line", "_done", "_due", "_held", "_scrubber", "count")
 
-    def __init__(self, scrubber: Scrubber) -> None:
+    def __init__(self, scrubber: Scrubber, *, by_line: bool = False) -> None:
         self._scrubber = scrubber
+        self._by_line = by_line and scrubber.longest > 0
         self._held = b""
         self._done = 0  # how much of what is held already went out, as part of a mask
         self._due = 0  # how much is to be held before it is read again
@@ -286,6 +290,12 @@ class Stream:
     def feed(self, piece: bytes) -> bytes:
         """What may go out now. Raises ``Unavailable("answer_withheld")`` for a tail that never ends."""
         text = self._held + piece
+        if self._by_line:
+            end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+            if len(text) - end <= PIECE:
+                released = self._release(text[:end], final=True) if end else b""
+                self._held = text[end:]
+                return released
         if len(text) < self._due:
             self._held = text
             return b""

@@ -132,6 +132,20 @@ async def test_headers_that_would_take_long_to_search_are_withheld() -> None:
     assert outcome.body == b"x"
 
 
+async def test_inv_5_an_agent_cannot_guess_the_secret_by_what_a_stream_of_events_holds_back() -> None:
+    """The agent has its upstream say a guess and pause; what it sees until then is the same whatever it guessed."""
+    seen = set()
+    for guess in (PLAIN[:1], PLAIN[:5], PLAIN[:-1], PLAIN[:4] + b"~", b"~~~~"):
+        events = [(b"content-type", b"text/event-stream")]
+        stage = holding(PLAIN, answered(Pieces(b"data: 1\n\ndata: " + guess, b"~\n\n"), headers=events))
+        outcome = await stage.handle(connector="crm", operation="watch", parameters=None)
+        assert not isinstance(outcome.body, bytes)
+        pieces = [piece async for piece in outcome.body]
+        seen.add(pieces[0])
+        assert b"".join(pieces) == b"data: 1\n\ndata: " + guess + b"~\n\n"
+    assert seen == {b"data: 1\n\n"}
+
+
 HOSTILE: Final = {
     "a queue of single bytes": [b"x"] * 100_000,
     "one piece of the slowest text": [b"%5c&amp;\\u0025\\\\" * 40_000],

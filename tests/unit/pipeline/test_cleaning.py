@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 
 import brotli
@@ -16,7 +17,7 @@ from sidecar.pipeline.cleaning import Cleaning, cleaning
 from sidecar.rules.catalogue import compile_catalogue
 from sidecar.rules.decoding import Decoder
 from sidecar.rules.scrub import PIECE, Scrubber
-from tests.fakes.answers import answered
+from tests.fakes.answers import Pieces, answered
 from tests.fakes.parts import CONFIG
 
 GET = compile_catalogue(msgspec.convert(CONFIG, Config)).connectors["crm"].operations["get"]
@@ -85,3 +86,27 @@ def test_an_answer_that_nobody_reads_keeps_its_coding() -> None:
 def test_only_a_coded_answer_stands_for_more_than_its_size() -> None:
     assert Cleaning(SCRUBBER, decoder()).decodes
     assert not Cleaning(SCRUBBER, None).decodes
+
+
+@pytest.mark.parametrize(
+    ("kind", "by_line"),
+    [
+        (b"text/event-stream", True),
+        (b"Text/Event-Stream; charset=utf-8", True),
+        (b"application/x-ndjson", True),
+        (b"text/plain", False),
+        (b"application/octet-stream", False),
+    ],
+)
+def test_inv_5_a_stream_of_events_or_documents_goes_out_line_by_line(kind: bytes, by_line: bool) -> None:
+    clean, _ = cleaning(answered(Pieces(), headers=[(b"content-type", kind)]), GET, Obligations(), 1000, SCRUBBER)
+    assert b"".join(clean.feed(b"a line\nsecr")) == b"a line\n"
+    assert b"".join(clean.feed(b"x")) == (b"" if by_line else b"secrx")
+    assert clean.finish() == (b"secrx" if by_line else b"")
+
+
+def test_a_whole_body_of_lines_is_searched_over_them() -> None:
+    packed = base64.encodebytes(b"x" * 53 + b"secret-1234" + b"x" * 50)
+    answer = answered(packed, headers=[(b"content-type", b"text/event-stream")])
+    clean, _ = cleaning(answer, GET, Obligations(), 1000, SCRUBBER)
+    assert b"[REDACTED]" in b"".join(clean.pieces(packed))

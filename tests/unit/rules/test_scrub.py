@@ -191,6 +191,48 @@ def test_a_long_beginning_that_comes_byte_by_byte_is_not_read_anew_for_each(
     assert stream.count == 1
 
 
+@pytest.mark.parametrize("start", [b"data: ", b'{"delta": "', b""])
+def test_inv_5_by_line_nothing_that_is_held_back_tells_how_the_secret_begins(
+    scrubber: Scrubber, start: bytes
+) -> None:
+    """Who chooses the text, and where it pauses, guesses the secret a character at a time otherwise."""
+    for size in range(1, len(KEY)):
+        for guess in (KEY[:size], KEY[: size - 1] + "~", base64.b64encode(KEY[:size].encode()).decode(), "~" * size):
+            stream = scrubber.stream(by_line=True)
+            assert stream.feed(b"first\n" + start + guess.encode()) == b"first\n"
+            assert stream.feed(b"~\n") == start + guess.encode() + b"~\n"
+
+
+def test_by_line_whole_lines_go_out_at_once_and_clean(scrubber: Scrubber) -> None:
+    stream = scrubber.stream(by_line=True)
+    assert stream.feed(b"data: 1\n\ndata: ") == b"data: 1\n\n"
+    half = len(KEY) // 2
+    assert stream.feed(KEY[:half].encode()) == b""
+    assert stream.feed(KEY[half:].encode() + b"!\r\ndata") == b"data: [REDACTED]!\r\n"
+    assert stream.feed(b": 2\r") == b"data: 2\r"
+    assert stream.feed(b"\n" + KEY.encode()) == b"\n"
+    assert stream.finish() == REDACTED
+    assert stream.count == 2
+
+
+@pytest.mark.parametrize("cut", [1, 7, PIECE // 2, PIECE, 3 * PIECE])
+def test_by_line_a_long_line_is_not_held_for_ever(scrubber: Scrubber, cut: int) -> None:
+    line = b"x" * (2 * PIECE) + KEY.encode() + b"y" * (2 * PIECE) + b"\n"
+    body = line * 3 + b"z" * PIECE
+    stream = scrubber.stream(by_line=True)
+    out, longest = [], 0
+    for at in range(0, len(body), cut):
+        out.append(stream.feed(body[at : at + cut]))
+        longest = max(longest, len(stream._held))
+    assert b"".join([*out, stream.finish()]) == body.replace(KEY.encode(), REDACTED)
+    assert stream.count == 3
+    assert longest <= PIECE
+
+
+def test_by_line_without_secrets_everything_passes_at_once() -> None:
+    assert Scrubber([]).stream(by_line=True).feed(b"half a li") == b"half a li"
+
+
 @pytest.mark.parametrize("padding", [b"\0" * 4096, b" " * 4096, b"\r\n" * 2048])
 def test_padding_after_the_beginning_of_an_echo_is_not_held_back(padding: bytes) -> None:
     stream = Scrubber([Secret("secret-1234")]).stream()
