@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +57,7 @@ class SecretsManager:
                 ignore_configured_endpoint_urls=True,
             ),
         )
+        self._client.meta.events.register("response-received.secrets-manager", _check_whole)
 
     def fetch(self, reference: Reference) -> Fetched:
         """The secret's version that the reference names. Raises ``StoreFailure``."""
@@ -120,6 +121,19 @@ class SecretsManager:
         if reference.scheme != "aws" or not self._section.allows(reference.locator, self._tenant):
             raise StoreFailure("other_tenant")
         return reference.locator
+
+
+def _check_whole(response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
+    """Raises ``StoreFailure`` for an answer that the network cut: read as it is, it would say that there is nothing.
+
+    The library takes a head without its end for a whole one, and no body for an empty one.
+    """
+    if response_dict is None:
+        return
+    headers, body = response_dict["headers"], response_dict["body"]
+    is_chunked = str(headers.get("transfer-encoding")).lower() == "chunked"  # the library sees where those end
+    if not is_chunked and headers.get("content-length") != str(len(body)):
+        raise StoreFailure("store_failing")
 
 
 def _which(version: str | None) -> dict[str, str]:
