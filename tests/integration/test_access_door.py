@@ -132,10 +132,12 @@ async def test_two_keys_in_one_request(client: Client, stage: Stage) -> None:
 
 
 async def test_a_stream_ends_with_its_evidence_id(client: Client, stage: Stage) -> None:
-    stage.caller.script.insert(0, answered(Pieces(b"one", b"two"), 200, [(b"content-type", b"text/event-stream")]))
+    stage.caller.script.insert(
+        0, answered(Pieces(b"one\n", b"two\n"), 200, [(b"content-type", b"text/event-stream")])
+    )
     status, headers, answer = await client.post("/v1/connectors/crm/operations/watch", {})
     assert (status, headers["transfer-encoding"], headers["trailer"]) == (200, "chunked", "sidecar-evidence-id")
-    assert answer == b"3\r\none\r\n3\r\ntwo\r\n0\r\nsidecar-evidence-id: acme-00000000/2\r\n\r\n"
+    assert answer == b"4\r\none\n\r\n4\r\ntwo\n\r\n0\r\nsidecar-evidence-id: acme-00000000/2\r\n\r\n"
     assert in_flight(stage) == 0
 
 
