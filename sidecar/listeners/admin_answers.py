@@ -60,6 +60,7 @@ class AdminAnswers:
         shown = self._verbs.status()
         if OPERATOR not in asked.principal.roles:
             shown = {name: value for name, value in shown.items() if name not in _OPERATORS_ONLY}
+            shown["credentials"] = self._verbs.credentials.theirs(shown.get("credentials", ()), asked.principal)
         return Told(shown)
 
     async def reload(self, _: Asked) -> Told:

@@ -63,7 +63,12 @@ class Desk:
         around = Around(
             declared=lambda: self.config,
             serve=self.serve,
-            status=lambda: {"ready": True, "configuration": "/etc/sidecar.yaml", "doors": {"admin": 1}},
+            status=lambda: {
+                "ready": True,
+                "credentials": self.held,
+                "configuration": "/etc/sidecar.yaml",
+                "doors": {"admin": 1},
+            },
             reload=self.reload,
             bundles=None,
             connections=lambda _: (2, 1, 0),

@@ -11,7 +11,7 @@ could change that could have it served another policy or registry (INV-6). Other
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -145,6 +145,10 @@ class Credentials:
         """What can be rotated where it is."""
         listing = await self.listed(asker)
         return listing._replace(views=[one for one in listing.views if one.changeable and one.state == "ok"])
+
+    def theirs(self, held: Iterable[dict[str, Any]], asker: Principal) -> list[dict[str, Any]]:
+        """Of what is held for calls (each with its ``place``), what is not the operator's."""
+        return [row for row in held if self._bindings.may(asker, place_in(row["place"]))]
 
     def used_as(self, text: str, asker: Principal) -> tuple[Reference, ...]:
         """A credential as evidence may name it: itself, and the access tokens that are got with it."""

@@ -59,7 +59,7 @@ async def test_the_list_for_programs_is_whole_whatever_the_pages(
     desk: Desk, config: Path, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await set_some(desk)
-    monkeypatch.setattr(admin_answers, "_limit", lambda _: 2)
+    monkeypatch.setattr(admin_answers, "limit_of", lambda _: 2)
     result = await run(config, "switches", "list", "-o", output)
     listed = json.loads(result.stdout) if output == "json" else yaml.safe_load(result.stdout)
     assert [(each["target"], each["id"]) for each in listed] == [

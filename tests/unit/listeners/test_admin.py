@@ -76,7 +76,7 @@ async def test_status_and_reload(owner: aiohttp.ClientSession, desk: Desk) -> No
 
 async def test_inv_6_the_machines_paths_are_for_operators(anyone: aiohttp.ClientSession) -> None:
     async with anyone.get("/v1/status", headers=as_("ada")) as answer:
-        assert set(await answer.json()) == {"ready"}
+        assert set(await answer.json()) == {"ready", "credentials"}
     async with anyone.get("/v1/status", headers=as_("oscar")) as answer:
         assert "configuration" in await answer.json()
 

@@ -7,7 +7,7 @@ import pytest
 from sidecar.errors import Refused
 from sidecar.listeners.admin_answers import AdminAnswers
 from sidecar.listeners.admin_asked import Asked
-from tests.fakes.desk import SECTION, Desk
+from tests.fakes.desk import HOUSE, SECTION, Desk
 
 
 def asked(desk: Desk, name: str = "all", **more: object) -> Asked:
@@ -62,3 +62,13 @@ async def test_a_switch_is_set_listed_and_cleared() -> None:
     assert len((await answers(desk).list_switches(asked(desk))).value["switches"]) == 1
     await answers(desk).clear_switch(asked(desk, at=at))
     assert (await answers(desk).list_switches(asked(desk))).value["switches"] == []
+
+
+async def test_inv_6_which_credentials_the_sidecar_itself_holds_is_the_operators() -> None:
+    desk = Desk(HOUSE | {"registry": {"postgres": "vault://secret/acme/registry#dsn"}})
+    mine, its_own = (
+        {"place": f"vault://secret/acme/{name}", "version": "1", "seconds": 9.0} for name in ("crm", "registry")
+    )
+    desk.held = [mine, its_own]
+    assert (await answers(desk).status(asked(desk, "ada"))).value["credentials"] == [mine]
+    assert (await answers(desk).status(asked(desk, "oscar"))).value["credentials"] == [mine, its_own]
