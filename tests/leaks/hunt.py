@@ -147,6 +147,7 @@ def _commands(house: House, answers: list[Answer]) -> bytes:
         ("check", "-o", "json"),
         ("credentials", "list"),
         ("credentials", "list", "-o", "json"),
+        *(("credentials", name, "-o", form) for name in ("expiring", "rotatable") for form in ("table", "json")),
         *(("credentials", name, "-o", form) for name in ("log", "served") for form in ("table", "json")),
         ("evidence", "tail", "-n", "1000", "-o", "json"),
         ("evidence", "show", known, "--input", "-o", "json"),
