@@ -64,7 +64,17 @@ class Refreshing(Protocol):
         """
 
 
-class CredentialStore(Protocol):
+class CredentialIndex(Protocol):
+    """Shows what a ``CredentialStore`` keeps, and raises as one does."""
+
+    async def about(self, reference: Reference) -> About:
+        """What may be shown of one credential."""
+
+    async def list(self) -> Sequence[About]:
+        """What may be shown of every credential that the tenant may name here, by reference."""
+
+
+class CredentialStore(CredentialIndex, Protocol):
     """Keeps the credentials of one scheme, for administrators: it takes values and never gives one.
 
     A reference names no version: changes are made over the newest. ``expected`` is the version a change is made
@@ -83,12 +93,6 @@ class CredentialStore(Protocol):
       change that raised it may have happened where the answer was lost, and is never half done: no value is in use
       without the terms it was stored with.
     """
-
-    async def about(self, reference: Reference) -> About:
-        """What may be shown of one credential."""
-
-    async def list(self) -> Sequence[About]:
-        """What may be shown of every credential that the tenant may name here, by reference."""
 
     async def store(self, reference: Reference, secret: Secret, terms: Terms, expected: str | None) -> About:
         """Store a value: over version ``expected``, or where there is none (None)."""

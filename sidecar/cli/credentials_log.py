@@ -142,7 +142,7 @@ def _line(access: dict[str, Any]) -> Sequence[str]:
     result = ", ".join([access["code"], *access["reasons"]])
     return (
         _time(access["at"]),
-        f"{who} ({access['key']})" if access["key"] else who,
+        f"{who} ({access['key_id']})" if access["key_id"] else who,
         access["verb"],
         f"{access['reference'] or '-'}{version}",
         place,

@@ -232,7 +232,7 @@ class Access(Struct, frozen=True, kw_only=True):
     reference: str | None
     version: str | None
     principal: str | None
-    key: str | None
+    key_id: str | None
     surface: str
     connector: str | None
     operation: str | None

@@ -91,7 +91,7 @@ def _line(leaf: Leaf, verb: str, code: str) -> Access:
         reference=credential.ref if credential else None,
         version=credential.version if credential else None,
         principal=leaf.principal,
-        key=leaf.key,
+        key_id=leaf.key,
         surface=leaf.surface,
         connector=leaf.connector,
         operation=leaf.operation,

@@ -52,7 +52,7 @@ async def test_the_key_that_was_shown_is_named() -> None:
     await desk.stage.handle("alice")
     leaves = desk.stage.evidence.leaves
     leaves[-1] = replace(leaves[-1], key="key_alice")
-    assert [use.key for use in await log(desk)] == ["key_alice"]
+    assert [use.key_id for use in await log(desk)] == ["key_alice"]
 
 
 async def test_a_credential_that_did_not_resolve_is_an_access_without_a_version() -> None:
@@ -119,7 +119,7 @@ async def test_changes_stand_in_the_same_history_newest_first() -> None:
         ("store", "ada", "done"),
         ("use", "alice", "allowed"),
     ]
-    assert found[1].key == "key_ada"
+    assert found[1].key_id == "key_ada"
 
 
 async def test_a_change_that_failed_says_why() -> None:
