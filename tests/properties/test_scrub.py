@@ -106,6 +106,27 @@ def test_an_echo_in_any_encoding_cut_anywhere_does_not_come_out(
 
 
 @given(
+    secret=ASCII,
+    name=st.sampled_from(sorted(ENCODERS)),
+    seed=st.integers(0, 1 << 32),
+    cuts=st.lists(st.integers(0, 1 << 16), max_size=6),
+)
+def test_an_echo_in_an_event_cut_anywhere_does_not_come_out(
+    secret: str, name: str, seed: int, cuts: list[int]
+) -> None:
+    echo = ENCODERS[name](secret.encode(), random.Random(seed))
+    body = b"data: 1\n\ndata: ." + echo + b".\n\ndata: 2\n\n"
+    stream = Scrubber([Secret(secret)]).stream(by_line=True)
+    edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
+    passed = b"".join(stream.feed(body[a:b]) for a, b in itertools.pairwise(edges))
+    assert echo not in passed
+    assert REDACTED in passed
+    assert passed.startswith(b"data: 1\n\ndata: ")
+    assert passed.endswith(b"data: 2\n\n")
+    assert stream.finish() == b""
+
+
+@given(
     secret=st.text(min_size=3, max_size=20).map(str.encode).filter(_is_long),
     before=AROUND,
     after=AROUND,
