@@ -22,7 +22,7 @@ from botocore.config import Config as ClientConfig
 
 from sidecar.adapters.credentials.aws_errors import understood
 from sidecar.adapters.credentials.aws_secret import CURRENT, AwsSecret, paged, read_state, secrets_of
-from sidecar.adapters.credentials.exchanges import watched
+from sidecar.adapters.credentials.exchanges import check_whole, watched
 from sidecar.adapters.credentials.remote import LISTED, Fetched, Loan, StoreFailure
 from sidecar.config.remotes import AwsSection
 from sidecar.model.credential import About, Reference, Terms
@@ -57,7 +57,7 @@ class SecretsManager:
                 ignore_configured_endpoint_urls=True,
             ),
         )
-        self._client.meta.events.register("response-received.secrets-manager", _check_whole)
+        self._client.meta.events.register("response-received.secrets-manager", _came)
 
     def fetch(self, reference: Reference) -> Fetched:
         """The secret's version that the reference names. Raises ``StoreFailure``."""
@@ -92,8 +92,11 @@ class SecretsManager:
             with understood("no_such_secret"):
                 for listed in paged(self._client.list_secrets, asked, "SecretList"):
                     name = str(listed["Name"])
-                    if name not in found and self._section.allows(name, self._tenant) and is_path(name):
-                        found[name] = self._kept(Reference("aws", name)).about_listed(listed)
+                    if name in found or not self._section.allows(name, self._tenant) or not is_path(name):
+                        continue
+                    about = self._kept(Reference("aws", name)).about_listed(listed)
+                    if about is not None:
+                        found[name] = about
                     if len(found) > LISTED:
                         raise StoreFailure("too_many")
         return [found[name] for name in sorted(found)]
@@ -123,17 +126,10 @@ class SecretsManager:
         return reference.locator
 
 
-def _check_whole(response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
-    """Raises ``StoreFailure`` for an answer that the network cut: read as it is, it would say that there is nothing.
-
-    The library takes a head without its end for a whole one, and no body for an empty one.
-    """
-    if response_dict is None:
-        return
-    headers, body = response_dict["headers"], response_dict["body"]
-    is_chunked = str(headers.get("transfer-encoding")).lower() == "chunked"  # the library sees where those end
-    if not is_chunked and headers.get("content-length") != str(len(body)):
-        raise StoreFailure("store_failing")
+def _came(response_dict: Mapping[str, Any] | None = None, **_: Any) -> None:
+    """The library compares no lengths, and takes JSON that it cannot read for an empty object."""
+    if response_dict is not None:
+        check_whole(response_dict["status_code"], response_dict["headers"], len(response_dict["body"]))
 
 
 def _which(version: str | None) -> dict[str, str]:

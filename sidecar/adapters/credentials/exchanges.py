@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
@@ -18,6 +18,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from sidecar.adapters.credentials.remote import StoreFailure
+
+NO_CONTENT: Final = 204
 
 Result = TypeVar("Result")
 
@@ -57,7 +59,7 @@ class Exchange:
 
     def watch(self, connection: socket.socket) -> None:
         """Cut this one too. Kept is a descriptor of our own, because TLS takes over the first. Raises as ``run``."""
-        kept = connection.dup()
+        kept = socket.fromfd(connection.fileno(), connection.family, connection.type)
         with self._alone:
             self._watched.append(kept)
         self.check()
@@ -109,6 +111,20 @@ POOLS: Final[dict[str, Any]] = {
     "http": type("WatchedPool", (HTTPConnectionPool,), {"ConnectionCls": watched(HTTPConnection)}),
     "https": type("WatchedSecurePool", (HTTPSConnectionPool,), {"ConnectionCls": watched(HTTPSConnection)}),
 }
+
+
+def check_whole(status: int, headers: Mapping[str, str], length: int | None = None) -> None:
+    """Raises ``StoreFailure`` for an answer that the network cut: read as it is, it would say that there is nothing.
+
+    http.client takes a head without its end for a whole one. One that came whole says how long its body is (RFC 9112
+    section 6.3, save for a body that ends with its connection, which no store sends). ``length`` is what came of the
+    body, where nothing else has compared the two.
+    """
+    if status == NO_CONTENT or headers.get("transfer-encoding") == "chunked":
+        return
+    said = headers.get("content-length", "")
+    if not said.isdecimal() or length not in (None, int(said)):
+        raise StoreFailure("store_failing")
 
 
 def _shut(connection: socket.socket) -> None:

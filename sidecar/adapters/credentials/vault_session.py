@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import hvac
 import requests
 
-from sidecar.adapters.credentials.exchanges import POOLS
+from sidecar.adapters.credentials.exchanges import POOLS, check_whole
 from sidecar.adapters.credentials.remote import StoreFailure
 from sidecar.adapters.credentials.vault_errors import understood
 from sidecar.adapters.credentials.vault_login import Granted, log_in, proof
@@ -58,6 +58,7 @@ class VaultSession:
         adapter.poolmanager.pool_classes_by_scheme = POOLS
         for prefix in ("http://", "https://"):
             self._connection.mount(prefix, adapter)
+        self._connection.hooks["response"].append(_came)
         self._connection.verify = str(directory / section.ca_file) if section.ca_file else True
         self._login: Login | None = None
         self._logins = 0
@@ -192,3 +193,7 @@ class VaultSession:
         times = self._refused[1] if self._refused is not None and self._refused[0] == shown else 0
         pauses = _APPROLE_PAUSES if self._section.login.method == "approle" else _PAUSES
         self._refused = (shown, times + 1, asked + pauses[min(times, len(pauses) - 1)])
+
+
+def _came(response: requests.Response, **_: Any) -> None:
+    check_whole(response.status_code, response.headers)

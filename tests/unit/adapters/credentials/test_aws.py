@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import http.server
-import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +10,7 @@ from sidecar.adapters.credentials.remote import StoreFailure
 from sidecar.adapters.credentials.remote_terms import entry, written
 from sidecar.config.remotes import AwsSection
 from sidecar.model.credential import Reference, Terms
+from tests.fakes.spoken import said, saying
 
 NOWHERE = AwsSection(region="eu-west-1", endpoint="http://127.0.0.1:1", timeout_seconds=1)
 
@@ -48,12 +46,6 @@ VERSION = "12345678-90ab-cdef-1234-567890abcdef"
 ENDED = 1_700_000_000_000_000  # microseconds since the epoch
 
 
-def said(document: object) -> bytes:
-    body = json.dumps(document).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {len(body)}\r\n"
-    return head.encode() + b"Connection: close\r\n\r\n" + body
-
-
 def answers() -> dict[str, bytes]:
     terms = {"Key": entry(VERSION), "Value": written(Terms(expires=ENDED))}
     value = {"Name": "acme/crm", "VersionId": VERSION, "SecretString": '{"token": "value-12345678"}'}
@@ -65,27 +57,11 @@ def answers() -> dict[str, bytes]:
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[AwsSection, dict[str, bytes]]]:
-    """A server that gives ``answers``, whole or not, each on a connection of its own."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "not-a-real-key")
     given = answers()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.wfile.write(given[self.headers["X-Amz-Target"].partition(".")[2]])
-            self.close_connection = True
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield AwsSection(region="eu-west-1", endpoint=f"http://127.0.0.1:{server.server_address[1]}"), given
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with saying(given, lambda _, headers: headers["X-Amz-Target"].partition(".")[2]) as address:
+        yield AwsSection(region="eu-west-1", endpoint=address), given
 
 
 @pytest.mark.parametrize("cut", ["GetSecretValue", "DescribeSecret"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from sidecar.adapters.credentials.exchanges import POOLS, Exchange
+from sidecar.adapters.credentials.exchanges import POOLS, Exchange, check_whole
 from sidecar.adapters.credentials.remote import StoreFailure
+from tests.fakes.certificates import Authority
 
 WAIT = 30
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -20,11 +22,12 @@ WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 class Server:
     """Answers each request with the next of ``answers``, and then is silent and keeps the connection."""
 
-    def __init__(self, *answers: bytes) -> None:
+    def __init__(self, *answers: bytes, tls: ssl.SSLContext | None = None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.answered = threading.Semaphore(0)
         self._answers = list(answers)
+        self._tls = tls
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -32,6 +35,8 @@ class Server:
         with suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
+                if self._tls is not None:
+                    connection = self._tls.wrap_socket(connection, server_side=True)
                 with closing(connection), suppress(OSError):
                     while self._answers and connection.recv(65536):
                         connection.sendall(self._answers.pop(0))
@@ -52,8 +57,8 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield made
 
 
-def manager() -> urllib3.PoolManager:
-    made = urllib3.PoolManager(retries=False, timeout=WAIT)
+def manager(authority: Path | None = None) -> urllib3.PoolManager:
+    made = urllib3.PoolManager(retries=False, timeout=WAIT, ca_certs=str(authority) if authority else None)
     made.pool_classes_by_scheme = POOLS
     return made
 
@@ -84,11 +89,14 @@ def test_an_answer_that_does_not_end_is_cut(threads: ThreadPoolExecutor, begun: 
     server.end()
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_a_connection_that_an_earlier_exchange_made_is_cut_for_the_one_that_uses_it(
-    threads: ThreadPoolExecutor,
+    threads: ThreadPoolExecutor, tmp_path: Path, secure: bool
 ) -> None:
-    server, first, second, pools = Server(WHOLE, b"HTTP"), Exchange(), Exchange(), manager()
-    url = f"http://127.0.0.1:{server.port}/"
+    authority = Authority(tmp_path)
+    server = Server(WHOLE, b"HTTP", tls=authority.server("127.0.0.1") if secure else None)
+    first, second, pools = Exchange(), Exchange(), manager(authority.file)
+    url = f"http{'s' if secure else ''}://127.0.0.1:{server.port}/"
     assert asking(threads, first, pools, url).result(WAIT) == b"ok"
     assert server.answered.acquire(timeout=WAIT)
     first.cut()  # over already: the connection is not its own any more
@@ -159,3 +167,30 @@ def test_without_an_exchange_a_connection_is_a_connection() -> None:
     assert pools.request("GET", f"http://127.0.0.1:{server.port}/").data == b"ok"
     pools.clear()
     server.end()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "length", "whole"),
+    [
+        (200, {"content-length": "2"}, 2, True),
+        (200, {"content-length": "2"}, None, True),
+        (200, {"content-length": "2"}, 1, False),
+        (200, {"content-length": "2"}, 0, False),
+        (200, {"content-length": ""}, 0, False),
+        (200, {}, 0, False),
+        (200, {"transfer-encoding": "chunked"}, 2, True),
+        (200, {"transfer-encoding": "chun"}, 2, False),
+        (204, {}, 0, True),
+        (403, {}, 0, False),
+        (403, {"content-length": "0"}, 0, True),
+    ],
+)
+def test_an_answer_is_whole_where_its_length_is_what_it_says(
+    status: int, headers: dict[str, str], length: int | None, whole: bool
+) -> None:
+    if whole:
+        check_whole(status, headers, length)
+        return
+    with pytest.raises(StoreFailure) as failure:
+        check_whole(status, headers, length)
+    assert failure.value.is_outage
