@@ -59,12 +59,15 @@ class AwsSecret:
             raise StoreFailure("no_such_field")
         return self._about(state, current)
 
-    def about_listed(self, listed: Mapping[str, Any]) -> About:
-        """The same of a secret that was listed."""
+    def about_listed(self, listed: Mapping[str, Any]) -> About | None:
+        """The same of a secret that was listed; None where it has no value yet.
+
+        When the value was written is another question to AWS: it is asked where a rotation was promised.
+        """
         state = read_state({**listed, "VersionIdsToStages": listed.get("SecretVersionsToStages")})
         if state.current is None:
-            return About(reference=self._reference, kind=None, version="", created=state.created, state="broken")
-        return self._about(state, state.current)
+            return None
+        return self._about(state, state.current, listed=True)
 
     def write(self, secret: Secret, terms: Terms, expected: str | None) -> About:
         """A new current version; with a field, the others stay."""
@@ -163,28 +166,21 @@ class AwsSecret:
                 return None
             raise
 
-    def _about(self, state: State, current: str) -> About:
-        updated = self._versions().get(current)
-        about = About(
+    def _about(self, state: State, current: str, *, listed: bool = False) -> About:
+        try:
+            terms = state.terms(current)
+        except StoreFailure:  # what is said of its end cannot be read
+            return About(reference=self._reference, kind=None, version=current, created=state.created, state="broken")
+        undated = listed and terms.rotate_days is None
+        return About(
             reference=self._reference,
-            kind=None,
+            kind=terms.kind,
             version=current,
             created=state.created,
-            updated=updated,
-            state="broken",
+            updated=None if undated else self._versions().get(current),
+            expires=terms.expires,
+            rotate_days=terms.rotate_days,
         )
-        with suppress(StoreFailure):  # what is said of its end cannot be read
-            terms = state.terms(current)
-            return About(
-                reference=self._reference,
-                kind=terms.kind,
-                version=current,
-                created=state.created,
-                updated=updated,
-                expires=terms.expires,
-                rotate_days=terms.rotate_days,
-            )
-        return about
 
     def _versions(self) -> dict[str, str | None]:
         """When each version that there still is was made."""

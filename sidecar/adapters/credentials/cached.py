@@ -35,7 +35,7 @@ from sidecar.rules.sealing import KEY_BYTES, SealBrokenError
 
 THREADS: Final = 4
 # Of what a call waits for: one piece of work may log in, be refused, look at its login, and do it all again.
-_LONGEST_WORK: Final = 4
+LONGEST_WORK: Final = 4
 REFUSED_SECONDS: Final = (
     1.0  # a failure is remembered so long, and a value that was just fetched is not fetched again
 )
@@ -282,14 +282,14 @@ class CachedSource:
         moments += [at for at, _ in self._outgoing]
         return min([_LONGEST_PAUSE, *(max(0.05, moment - now) for moment in moments)])
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        """``work`` in one of our threads, for a bounded time and no longer than we wait for it.
+    async def _in_thread(self, work: Callable[[], Result], times: int = LONGEST_WORK) -> Result:
+        """``work`` in one of our threads, for so many times the bound and no longer than we wait for it.
 
         A failure that no store foresaw is told by its class.
         """
         exchange, loop = Exchange(), asyncio.get_running_loop()
         self._exchanges.add(exchange)
-        bound = loop.call_later(self._bound * _LONGEST_WORK, exchange.cut)
+        bound = loop.call_later(self._bound * times, exchange.cut)
         try:
             return await loop.run_in_executor(self._pool, exchange.run, work)
         except (StoreFailure, Refused):

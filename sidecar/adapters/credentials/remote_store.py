@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
-from sidecar.adapters.credentials.cached import CachedSource
+from sidecar.adapters.credentials.cached import LONGEST_WORK, CachedSource
 from sidecar.adapters.credentials.remote import FAILURES, KeptStore, StoreFailure
 from sidecar.errors import Reason, Refused, SidecarError, Unavailable
 from sidecar.model.credential import About, Reference, Terms
@@ -30,6 +30,7 @@ _REFUSALS: Final = {
 }
 # Refused without a look at what is there: what calls hold stays theirs, above all what was lent to them.
 _UNTOUCHED: Final = frozenset({"read_only", "invalid_payload", "tenant_mismatch"})
+_LONGEST_LIST: Final = 24  # times the bound: an exchange or two for each credential that there is
 Result = TypeVar("Result")
 
 
@@ -48,7 +49,7 @@ class RemoteCredentials(CachedSource):
 
     async def list(self) -> Sequence[About]:
         """What may be shown of every credential that the tenant may name here."""
-        return await self._asked(self._kept.list)
+        return await self._asked(self._kept.list, _LONGEST_LIST)
 
     async def store(self, reference: Reference, secret: Secret, terms: Terms, expected: str | None) -> About:
         """Store a value. Where the store's answer was lost, what is held is forgotten all the same."""
@@ -88,12 +89,12 @@ class RemoteCredentials(CachedSource):
 
         return await self._to_its_end(whole())
 
-    async def _asked(self, work: Callable[[], Result]) -> Result:
+    async def _asked(self, work: Callable[[], Result], times: int = LONGEST_WORK) -> Result:
         async with self._one:
             try:
                 if self._closed:
                     raise StoreFailure("source_closed")
-                return await self._in_thread(work)
+                return await self._in_thread(work, times)
             except StoreFailure as failure:
                 raise _refusal(failure) from None
 

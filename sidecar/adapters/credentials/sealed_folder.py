@@ -78,11 +78,14 @@ class SealedFolder:
 
     def list(self) -> Sequence[Entry]:
         """Every credential by name, never its value."""
-        return [self.entry(path.name.removesuffix(_SUFFIX)) for path in sealed_files(self._directory)]
+        return [self._entry(path.name.removesuffix(_SUFFIX)) for path in sealed_files(self._directory)]
 
     def entry(self, name: str) -> Entry:
         """One credential. Raises ``Refused("unknown_credential")`` where there is none."""
         check_identifier(name)
+        return self._entry(name)
+
+    def _entry(self, name: str) -> Entry:
         try:
             file = decode(read_private(self._path(name), FILE_LIMIT)[0], name)
             plain = opener(file, self._keys).plain()

@@ -27,6 +27,7 @@ class SealedCredentials:
     def __init__(self, directory: Path, key_file: Path) -> None:
         self._directory = directory
         self._key_file = key_file
+        self._one = asyncio.Lock()  # calls need threads of the same pool
 
     async def about(self, reference: Reference) -> About:
         """What may be shown of one credential."""
@@ -55,7 +56,8 @@ class SealedCredentials:
     async def _asked(self, work: Callable[[SealedFolder], Result]) -> Result:
         """``work`` in a thread, which goes on where the asker goes away: a change is whole, asked for or not."""
         try:
-            return await asyncio.to_thread(lambda: work(SealedFolder(self._directory, self._key_file)))
+            async with self._one:
+                return await asyncio.to_thread(lambda: work(SealedFolder(self._directory, self._key_file)))
         except (Misconfigured, OSError) as error:
             detail = "The sealed store cannot be used."
             message = "Its master key or its folder is wrong: `sidecar credentials list` beside them says what."

@@ -95,3 +95,19 @@ def test_bytes_are_not_overwritten() -> None:
     with pytest.raises(StoreFailure) as failure:
         AwsSecret(Client(None), "acme/crm", Reference("aws", "acme/crm")).write(Secret("value-1234"), Terms(), "b")
     assert failure.value.code == "unusable_secret"
+
+
+def test_of_a_list_only_what_is_to_be_rotated_is_asked_when_it_was_written() -> None:
+    secret = AwsSecret(Client(""), "acme/crm", Reference("aws", "acme/crm"))
+    assert secret.about_listed({"Name": "acme/crm"}) is None
+    stages = {"SecretVersionsToStages": {"b": ["AWSCURRENT"]}}
+    about = secret.about_listed({"Name": "acme/crm", "CreatedDate": WHEN, **stages})
+    assert about is not None
+    assert (about.version, about.created, about.updated) == ("b", "2027-01-01T00:00:00Z", None)
+    promised = {"Tags": [{"Key": "sidecar-terms-b", "Value": "rotate_days=7"}]}
+    with pytest.raises(AssertionError, match="list_secret_version_ids"):
+        secret.about_listed({"Name": "acme/crm", **stages, **promised})
+    unreadable = {"Tags": [{"Key": "sidecar-terms-b", "Value": "rotate_days=often"}]}
+    broken = secret.about_listed({"Name": "acme/crm", **stages, **unreadable})
+    assert broken is not None
+    assert (broken.state, broken.version) == ("broken", "b")

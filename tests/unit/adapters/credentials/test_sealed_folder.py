@@ -251,3 +251,10 @@ async def test_a_put_killed_at_any_step_leaves_the_old_value_or_the_new_one(tmp_
     assert await _value(store) == new
     assert len(sealed_files(tmp_path / "store")) == 1
     assert {path.name for path in (tmp_path / "store").iterdir()} == {".lock", "github.sealed"}
+
+
+def test_a_file_that_no_reference_could_name_hides_no_other(store: SealedFolder) -> None:
+    store.put("github", Secret("first-value"))
+    _file(store).rename(_file(store, "Git Hub"))
+    store.put("gitlab", Secret("first-value"))
+    assert [(entry.id, entry.version) for entry in store.list()] == [("Git Hub", BROKEN), ("gitlab", "1")]

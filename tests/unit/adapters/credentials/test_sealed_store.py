@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar.adapters.credentials import master_key
+from sidecar.adapters.credentials.sealed_folder import SealedFolder
 from sidecar.adapters.credentials.sealed_store import SealedCredentials
 from sidecar.errors import Misconfigured, Refused, Unavailable
 from sidecar.model.credential import About, Reference, Terms
@@ -63,3 +66,25 @@ async def test_a_broken_credential_is_shown_as_such_and_stored_anew(store: Seale
         await store.amend(GITHUB, Terms(), "broken")
     about = await store.store(GITHUB, Secret("value-87654321"), Terms(), "broken")
     assert (about.state, about.version) == ("ok", "1")
+
+
+async def test_changes_are_made_one_at_a_time_so_that_calls_keep_their_threads(
+    store: SealedCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, most = 0, 0
+    write = SealedFolder.store
+
+    def counted(*given: Any) -> Any:
+        nonlocal going, most
+        going += 1
+        most = max(most, going)
+        try:
+            return write(*given)
+        finally:
+            going -= 1
+
+    monkeypatch.setattr(SealedFolder, "store", counted)
+    names = [Reference("encrypted", f"name-{number}") for number in range(8)]
+    await asyncio.gather(*(store.store(name, Secret("value-12345678"), Terms(), None) for name in names))
+    assert most == 1
+    assert len(await store.list()) == 8
