@@ -191,6 +191,7 @@ def test_an_administrator_activates_rolls_back_and_reads_what_happened(house: Ho
         ("activated", "v1", False, ""),
     ]
     assert house.operation("read").status == 200
+    house.verified()
 
 
 def test_p04_every_call_under_a_hundred_swaps_of_bundles_is_decided_by_one_of_them(house: House) -> None:

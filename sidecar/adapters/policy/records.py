@@ -34,6 +34,13 @@ class Asked(NamedTuple):
     rollback: bool = False
 
 
+class Intended(NamedTuple):
+    """The evidence of an activation that has been recorded and not been made: its index, and the call id of both."""
+
+    record: int
+    call_id: str
+
+
 class Records:
     """The three places together."""
 
@@ -51,8 +58,8 @@ class Records:
         """What will be written of a bundle that passed everything."""
         return replace(self._entry(about, asked, ACTIVATED), tests=tests, cases=cases)
 
-    async def intend(self, entry: Activation, archive: bytes, before: str | None) -> int:
-        """Make ``entry`` durable; then it may decide. The index of its evidence, for ``confirm``.
+    async def intend(self, entry: Activation, archive: bytes, before: str | None) -> Intended:
+        """Make ``entry`` durable; then it may decide. Its evidence, for ``confirm``.
 
         Raises ``Unavailable`` where evidence or history cannot be written: then it may not.
         """
@@ -64,7 +71,7 @@ class Records:
             raise
         return first
 
-    async def confirm(self, entry: Activation, before: str | None, first: int) -> None:
+    async def confirm(self, entry: Activation, before: str | None, first: Intended) -> None:
         """It decides now. Raises ``Unavailable`` where that cannot be recorded."""
         self._alarmed = None
         self._observer.observe("policy_activated", _told(entry))
@@ -110,14 +117,15 @@ class Records:
             rollback=asked.rollback,
         )
 
-    async def _append(self, entry: Activation, before: str | None, first: int | None = None) -> int:
+    async def _append(self, entry: Activation, before: str | None, first: Intended | None = None) -> Intended:
         intended = entry.outcome == ACTIVATED and first is None
+        call_id = first.call_id if first else secrets.token_hex(16)
         leaf = Leaf(
             v=LEAF_VERSION,
             kind=CHANGE,
             origin="",
             index=-1,
-            call_id=secrets.token_hex(16),
+            call_id=call_id,
             time=0,
             tenant=self._tenant,
             principal=entry.by,
@@ -132,10 +140,10 @@ class Records:
                 version=None if intended else entry.number,
                 before=before,
                 after=entry.revision,
-                of=first,
+                of=first.record if first else None,
             ),
         )
-        return (await self._evidence.append(leaf)).index
+        return Intended((await self._evidence.append(leaf)).index, call_id)
 
 
 def _told(entry: Activation) -> dict[str, Any]:

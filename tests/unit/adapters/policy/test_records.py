@@ -46,7 +46,8 @@ async def test_an_intention_is_evidence_then_history(records: Records, evidence:
     assert (leaf.change.before, leaf.change.after, leaf.change.version) == ("sha256:before", ABOUT.digest, None)
     assert records.history.entries == [entry]
     assert records.history.archive(ABOUT.bundle) == b"archive"
-    assert (first, entry.number, entry.tests, entry.cases) == (leaf.index, 1, 4, 5)
+    assert (first, entry.number) == ((leaf.index, leaf.call_id), 1)
+    assert (entry.tests, entry.cases) == (4, 5)
 
 
 async def test_a_confirmation_names_the_intention(
@@ -57,6 +58,7 @@ async def test_a_confirmation_names_the_intention(
     first, second = evidence.leaves
     assert second.change is not None
     assert (second.change.of, second.change.version) == (first.index, entry.number)
+    assert second.call_id == first.call_id, "a verifier takes the second for another call's"
     assert [(told["revision"], told["by"]) for told in observer.named("policy_activated")] == [
         (ABOUT.digest, "admin")
     ]
