@@ -68,9 +68,11 @@ class Front(click.Group):
         try:
             return super().invoke(ctx)
         except SidecarError as error:
-            click.echo(f"sidecar: {error.detail}", err=True)
+            codes = [f" [{reason.code}]" for reason in error.reasons if reason.message == error.detail]
+            click.echo(f"sidecar: {error.detail}{''.join(codes)}", err=True)
             for reason in error.reasons:
-                click.echo(f"  {reason.message} [{reason.code}]", err=True)
+                if reason.message != error.detail:  # said once is enough
+                    click.echo(f"  {reason.message} [{reason.code}]", err=True)
             ctx.exit(FAILED)
 
 

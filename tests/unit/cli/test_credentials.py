@@ -247,3 +247,10 @@ def test_a_store_that_cannot_be_used_says_what_is_wrong_with_it() -> None:
     done("new-key")
     Path("credentials").chmod(0o755)
     assert "0755" in run("list").stderr
+
+
+def test_a_refusal_says_its_reason_once_and_with_its_code() -> None:
+    done("new-key")
+    refused = run("put", "github", stdin="abc")
+    assert refused.stderr.count("shorter than") == 1
+    assert "[too_short]" in refused.stderr
