@@ -35,14 +35,15 @@ class Behind:
         self.observer = RecordingObserver()
         self.tenant = vault.fresh_tenant()
         self.remotes = RemoteSources(self.clock, self.observer)
-        self.source, self._mount = self._vault(folder) if kind == "vault" else self._aws(folder)
+        self.source, self._mount = self._aws(folder) if kind == "aws" else self._vault(folder, kind == "vault, TLS")
         self.put("crm", CANARY)
 
-    def _vault(self, folder: Path) -> tuple[CachedSource, str]:
+    def _vault(self, folder: Path, secure: bool) -> tuple[CachedSource, str]:
         server = vault.server()
-        section = server.section(
-            server.approle(self.tenant, folder), address=self.between.address, timeout_seconds=BOUND
-        )
+        there: dict[str, Any] = {"address": self.between.address}
+        if secure:
+            there = {"address": f"https://127.0.0.1:{self.between.port}", "ca_file": str(server.authority.file)}
+        section = server.section(server.approle(self.tenant, folder), timeout_seconds=BOUND, **there)
         self.age = section.max_age_seconds
         self.put: Callable[[str, str], Any] = lambda name, value: server.put(self.tenant, name, token=value)
         return self.remotes.vault(section, self.tenant, folder), "secret/"
@@ -81,17 +82,26 @@ class Behind:
         return sum(thread.name.startswith(("vault-store", "aws-store")) for thread in threading.enumerate())
 
 
-BOTH = [pytest.param("vault", marks=pytest.mark.needs_vault), pytest.param("aws", marks=pytest.mark.needs_moto)]
+STORES = [
+    pytest.param("vault", marks=pytest.mark.needs_vault),
+    pytest.param("vault, TLS", marks=pytest.mark.needs_vault),
+    pytest.param("aws", marks=pytest.mark.needs_moto),
+]
 
 
-@pytest.fixture(params=BOTH)
+def port_of(kind: str) -> int:
+    if kind == "aws":
+        return int(aws.server().endpoint.rpartition(":")[2])
+    return vault.server().secure_port if kind == "vault, TLS" else vault.server().port
+
+
+@pytest.fixture(params=STORES)
 async def behind(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Behind]:
     for name, value in aws.IDENTITY.items():
         monkeypatch.setenv(name, value)
-    port = vault.server().port if request.param == "vault" else int(aws.server().endpoint.rpartition(":")[2])
-    with toxiproxy.server().between(port) as between:
+    with toxiproxy.server().between(port_of(request.param)) as between:
         made = Behind(request.param, tmp_path, between)
         assert await made.in_the_end() == CANARY  # the library was imported by now, which may take longer than BOUND
         yield made

@@ -8,6 +8,7 @@ from typing import Final
 
 from botocore import exceptions
 
+from sidecar.adapters.credentials.exchanges import has_ended
 from sidecar.adapters.credentials.remote import StoreFailure
 
 _DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied"})
@@ -44,6 +45,8 @@ def understood(missing: str, **over: str) -> Iterator[None]:
         raise StoreFailure(over.get(named) or _code(named, missing)) from None
     except Exception as error:
         code = next((code for kind, code in _ERRORS if isinstance(error, kind)), None)
+        if isinstance(error, exceptions.SSLError) and has_ended(error):
+            code = "store_unreachable"
         if code is None:
             raise
         raise StoreFailure(code) from None

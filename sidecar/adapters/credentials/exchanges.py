@@ -9,6 +9,7 @@ goes on with an end of file.
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -125,6 +126,16 @@ def check_whole(status: int, headers: Mapping[str, str], length: int | None = No
     said = headers.get("content-length", "")
     if not said.isdecimal() or length not in (None, int(said)):
         raise StoreFailure("store_failing")
+
+
+def has_ended(error: BaseException) -> bool:
+    """Whether TLS failed because the connection had ended, which says nothing about a certificate."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _shut(connection: socket.socket) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 import requests
 from hvac import exceptions
 
+from sidecar.adapters.credentials.exchanges import has_ended
 from sidecar.adapters.credentials.remote import StoreFailure
 
 # The most particular first.
@@ -48,4 +49,6 @@ def _code(error: Exception) -> str | None:
     if isinstance(error, exceptions.VaultDown):
         said = " ".join(map(str, error.errors or ())).lower()
         return "store_sealed" if "sealed" in said else "store_unreachable"
+    if isinstance(error, requests.exceptions.SSLError) and has_ended(error):
+        return "store_unreachable"
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)

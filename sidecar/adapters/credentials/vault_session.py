@@ -196,4 +196,8 @@ class VaultSession:
 
 
 def _came(response: requests.Response, **_: Any) -> None:
-    check_whole(response.status_code, response.headers)
+    try:
+        check_whole(response.status_code, response.headers)
+    except StoreFailure:
+        response.close()
+        raise

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from sidecar.adapters.credentials.exchanges import POOLS, Exchange, check_whole
+from sidecar.adapters.credentials.exchanges import POOLS, Exchange, check_whole, has_ended
 from sidecar.adapters.credentials.remote import StoreFailure
 from tests.fakes.certificates import Authority
 
@@ -194,3 +194,18 @@ def test_an_answer_is_whole_where_its_length_is_what_it_says(
     with pytest.raises(StoreFailure) as failure:
         check_whole(status, headers, length)
     assert failure.value.is_outage
+
+
+@pytest.mark.parametrize("ended", [ssl.SSLEOFError(), ssl.SSLZeroReturnError(), ConnectionResetError()])
+def test_a_connection_that_ended_under_tls_is_no_matter_of_trust(ended: Exception) -> None:
+    outer = urllib3.exceptions.SSLError(ended)
+    outer.__cause__ = ended
+    assert has_ended(outer)
+    outer.__cause__, outer.__context__ = None, ended
+    assert has_ended(outer)
+
+
+def test_a_certificate_that_is_not_trusted_is() -> None:
+    outer = urllib3.exceptions.SSLError("no")
+    outer.__cause__ = ssl.SSLCertVerificationError()
+    assert not has_ended(outer)
