@@ -121,6 +121,8 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     asks_again = parts.engine.reads_destination  # of the revision that decides now, not of one loaded meanwhile
     asked = facts(call, principal, target, call.parameters, rendered, clock.now(), switches=switches.names)
     permit = await _decide(parts, trail, target, document(asked))
+    if connector.binding is not None:
+        trail.credential = CredentialUse(ref=str(connector.binding.reference))
     check_binding(connector)
     trail.lap("policy", decided, clock.monotonic())
     # 6
@@ -131,8 +133,6 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
         asked = facts(call, principal, target, call.parameters, rendered, clock.now(), where, switches=switches.names)
         permit = await _decide(parts, trail, target, document(asked))
     request = compose(call, target, rendered, permit)
-    if connector.binding is not None:
-        trail.credential = CredentialUse(ref=str(connector.binding.reference))
     # 7
     resolved = clock.monotonic()
     trail.intent = (await parts.evidence.append(trail.intent_leaf(), trail.document)).index

@@ -177,6 +177,7 @@ class Trail:
             time=0,
             tenant=self.tenant,
             principal=principal.id if principal else None,
+            key=principal.key if principal else None,
             surface=call.surface,
             action=call.action,
             plane=call.plane,

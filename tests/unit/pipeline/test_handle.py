@@ -316,6 +316,9 @@ async def test_a_secret_too_short_to_be_found_again_is_never_sent() -> None:
 async def test_a_credential_is_not_sent_where_it_is_not_bound() -> None:
     stage = set_stage(changed("credentials.crm.hosts", ["other.example:443"]))
     assert code(await stage.handle()) == "credential_misused"
+    (refused,) = stage.evidence.leaves
+    assert refused.credential is not None  # the log of accesses finds by it who tried
+    assert (refused.credential.ref, refused.credential.version) == ("encrypted://crm", None)
     assert stage.credentials.resolved == []
     assert stage.caller.calls == []
 

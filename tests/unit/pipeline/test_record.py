@@ -55,8 +55,8 @@ def test_a_refusal_at_the_door_records_what_is_known() -> None:
 def test_an_intent_says_what_may_be_done_and_why() -> None:
     leaf = decided(max_bytes=5, mask=("/a",)).intent_leaf()
     assert (leaf.kind, leaf.decision, leaf.bundle, leaf.input_hash) == ("intent", True, "sha256:r", "h")
-    assert (leaf.tenant, leaf.principal, leaf.plane, leaf.connector, leaf.operation) == (
-        *("acme", "alice", "knowledge", "crm", "find"),
+    assert (leaf.tenant, leaf.principal, leaf.key, leaf.plane, leaf.connector, leaf.operation) == (
+        *("acme", "alice", "key_alice", "knowledge", "crm", "find"),
     )
     assert leaf.obligations == {"mask": ("/a",), "max_bytes": 5}
     assert leaf.reasons == ({"code": "granted", "message": "m"},)
