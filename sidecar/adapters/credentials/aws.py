@@ -22,7 +22,7 @@ from botocore.config import Config as ClientConfig
 
 from sidecar.adapters.credentials.aws_errors import understood
 from sidecar.adapters.credentials.aws_secret import CURRENT, AwsSecret, paged, read_state, secrets_of
-from sidecar.adapters.credentials.exchanges import check_whole, watched
+from sidecar.adapters.credentials.connections import check_whole, watched
 from sidecar.adapters.credentials.remote import LISTED, Fetched, Loan, StoreFailure
 from sidecar.config.remotes import AwsSection
 from sidecar.model.credential import About, Reference, Terms

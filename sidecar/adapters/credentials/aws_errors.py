@@ -8,7 +8,7 @@ from typing import Final
 
 from botocore import exceptions
 
-from sidecar.adapters.credentials.exchanges import has_ended
+from sidecar.adapters.credentials.connections import has_ended
 from sidecar.adapters.credentials.remote import StoreFailure
 
 _DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied"})

@@ -9,18 +9,12 @@ goes on with an end of file.
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final, TypeVar
-
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from typing import TypeVar
 
 from sidecar.adapters.credentials.remote import StoreFailure
-
-NO_CONTENT: Final = 204
 
 Result = TypeVar("Result")
 
@@ -81,61 +75,9 @@ class Exchange:
 _CURRENT: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
-def watched(kind: Any) -> Any:
-    """A class of urllib3 connections like ``kind``, which tell the exchange that they are used in."""
-
-    def connects(self: Any) -> socket.socket:
-        exchange = _CURRENT.get()
-        if exchange is None:
-            plain: socket.socket = kind._new_conn(self)
-            return plain
-        exchange.check()
-        made: socket.socket = kind._new_conn(self)
-        try:
-            exchange.watch(made)
-        except BaseException:
-            made.close()
-            raise
-        return made
-
-    def begins(self: Any, *given: Any, **named: Any) -> None:
-        exchange = _CURRENT.get()
-        if exchange is not None and self.sock is not None:  # it was kept from an earlier exchange
-            exchange.watch(self.sock)
-        kind.putrequest(self, *given, **named)
-
-    return type(f"Watched{kind.__name__}", (kind,), {"_new_conn": connects, "putrequest": begins})
-
-
-# For ``PoolManager.pool_classes_by_scheme``.
-POOLS: Final[dict[str, Any]] = {
-    "http": type("WatchedPool", (HTTPConnectionPool,), {"ConnectionCls": watched(HTTPConnection)}),
-    "https": type("WatchedSecurePool", (HTTPSConnectionPool,), {"ConnectionCls": watched(HTTPSConnection)}),
-}
-
-
-def check_whole(status: int, headers: Mapping[str, str], length: int | None = None) -> None:
-    """Raises ``StoreFailure`` for an answer that the network cut: read as it is, it would say that there is nothing.
-
-    http.client takes a head without its end for a whole one. One that came whole says how long its body is (RFC 9112
-    section 6.3, save for a body that ends with its connection, which no store sends). ``length`` is what came of the
-    body, where nothing else has compared the two.
-    """
-    if status == NO_CONTENT or headers.get("transfer-encoding") == "chunked":
-        return
-    said = headers.get("content-length", "")
-    if not said.isdecimal() or length not in (None, int(said)):
-        raise StoreFailure("store_failing")
-
-
-def has_ended(error: BaseException) -> bool:
-    """Whether TLS failed because the connection had ended, which says nothing about a certificate."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+def current() -> Exchange | None:
+    """The exchange that this thread is in."""
+    return _CURRENT.get()
 
 
 def _shut(connection: socket.socket) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import requests
 from hvac import exceptions
 
-from sidecar.adapters.credentials.exchanges import has_ended
+from sidecar.adapters.credentials.connections import has_ended
 from sidecar.adapters.credentials.remote import StoreFailure
 
 # The most particular first.

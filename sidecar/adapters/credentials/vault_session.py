@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import hvac
 import requests
 
-from sidecar.adapters.credentials.exchanges import POOLS, check_whole
+from sidecar.adapters.credentials.connections import POOLS, check_whole
 from sidecar.adapters.credentials.remote import StoreFailure
 from sidecar.adapters.credentials.vault_errors import understood
 from sidecar.adapters.credentials.vault_login import Granted, log_in, proof
