@@ -140,6 +140,23 @@ async def test_who_comes_second_leaves_nothing_in_use(place: Place) -> None:
     assert sorted(stages) == ["AWSCURRENT", "AWSPREVIOUS"]
 
 
+async def test_a_request_whose_answer_was_lost_is_repeated_and_makes_one_version(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = place.server.put(place.name, "value-12345678")
+    client = place.store._kept._client  # type: ignore[attr-defined]  # as the library repeats a request by itself
+    put = client.put_secret_value
+
+    def twice(**given: Any) -> Any:
+        put(**given)
+        return put(**given)
+
+    monkeypatch.setattr(client, "put_secret_value", twice)
+    about = await place.store.store(place.at(None), NEW, Terms(rotate_days=7), first)
+    assert set(place.described()["VersionIdsToStages"]) == {first, about.version}
+    assert await place.value(None) == NEW.reveal().decode()
+
+
 async def test_another_tenant_whose_name_begins_alike_is_not_listed(place: Place) -> None:
     place.server.put(place.name, json.dumps({"token": "value-12345678"}))
     place.server.put(f"{place.tenant}-2/crm", "value-12345678")
