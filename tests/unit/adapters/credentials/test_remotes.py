@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -99,3 +101,12 @@ async def test_without_its_section_there_is_no_source(remote: RemoteSources, tmp
     with pytest.raises(Misconfigured, match="aws"):
         remote.aws(None, "acme", tmp_path)
     await remote.close()
+
+
+def test_what_starts_a_sidecar_imports_no_stores_library() -> None:
+    code = (
+        "import sys; import sidecar.process;"
+        "sys.exit(', '.join({'hvac', 'requests', 'urllib3', 'botocore'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.stderr.strip() == ""
