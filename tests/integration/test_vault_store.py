@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,12 +40,25 @@ class Place:
         store = VaultStore(section, self.tenant, self.folder, time.monotonic)
         self.store = RemoteCredentials("vault", store, SystemClock(), RecordingObserver(), section.timeout_seconds)
 
+    def beside(self) -> RemoteCredentials:
+        """The store of another sidecar of the tenant's."""
+        mine = self.store
+        self.open()
+        self.store, other = mine, self.store
+        return other
+
     def at(self, field: str | None = "token", version: str | None = None, name: str = "crm") -> Reference:
         return Reference("vault", f"secret/{self.tenant}/{name}", field, version)
 
     def metadata(self) -> dict[str, str]:
-        answer = self.server.root.secrets.kv.v2.read_secret_metadata(f"{self.tenant}/crm", mount_point="secret")
-        return dict(answer["data"]["custom_metadata"] or {})
+        return dict(self._told()["custom_metadata"] or {})
+
+    def entry(self, version: str) -> str:
+        """The name of a version's entry, once it is there."""
+        return entry(f"{version}-{self._told()['versions'][version]['created_time']}")
+
+    def _told(self) -> Any:
+        return self.server.root.secrets.kv.v2.read_secret_metadata(f"{self.tenant}/crm", mount_point="secret")["data"]
 
     def says(self, **texts: str) -> None:
         """What another tool says of the secret."""
@@ -77,9 +91,9 @@ async def test_the_other_fields_and_what_other_tools_say_stay(place: Place) -> N
     place.says(owner="crm-team")
     await place.store.store(place.at(), NEW, Terms(rotate_days=7), "1")
     assert await place.value("user") == "somebody"
-    assert place.metadata() == {"owner": "crm-team", entry("2"): "rotate_days=7"}
+    assert place.metadata() == {"owner": "crm-team", place.entry("2"): "rotate_days=7"}
     await place.store.amend(place.at(), Terms(), "2")
-    assert place.metadata() == {"owner": "crm-team", entry("2"): "none"}
+    assert place.metadata() == {"owner": "crm-team", place.entry("2"): "none"}
     data = place.server.root.secrets.kv.v2.read_secret_version(
         f"{place.tenant}/crm", mount_point="secret", raise_on_deleted_version=True
     )
@@ -141,8 +155,40 @@ async def test_who_loses_a_race_says_nothing_of_the_winners_value(place: Place) 
     place.server.put(place.tenant, "crm", token="value-12345678")
     place.says(**{entry("2"): "expires=2090-01-01T00:00:00Z"})
     about = await place.store.store(place.at(), NEW, Terms(), "1")
+    place.server.root.adapter.request(
+        "patch",
+        f"/v1/secret/metadata/{place.tenant}/crm",
+        headers={"Content-Type": "application/merge-patch+json"},
+        json={"custom_metadata": {entry("2"): "expires=2091-01-01T00:00:00Z"}},
+    )  # and some come later still
     assert (about.version, about.expires) == ("2", None)
     assert (await place.store.resolve(place.at())).expires is None
+    assert (await place.store.about(place.at())).expires is None
+
+
+async def test_of_many_sidecars_that_write_at_once_one_does_and_its_terms_are_its_own(place: Place) -> None:
+    others = [place.beside() for _ in range(4)]
+    expected = None
+    for turn in range(5):
+
+        async def write(number: int, turn: int = turn, over: str | None = expected) -> int | str:
+            value, terms = Secret(f"value-{turn}-{number:04}"), Terms(rotate_days=number + 1)
+            try:
+                await others[number].store(place.at(), value, terms, over)
+            except Refused as refused:
+                return refused.code
+            return number
+
+        ended = await asyncio.gather(*map(write, range(4)))
+        (winner,) = [one for one in ended if isinstance(one, int)]
+        assert sorted(map(str, ended))[1:] == ["conflict"] * 3
+        place.store.forget(place.at().locator)
+        assert await place.value() == f"value-{turn}-{winner:04}"
+        about = await place.store.about(place.at())
+        assert about.rotate_days == winner + 1
+        expected = about.version
+    for other in others:
+        await other.close()
 
 
 async def test_old_entries_go_with_their_versions(place: Place) -> None:
@@ -150,8 +196,8 @@ async def test_old_entries_go_with_their_versions(place: Place) -> None:
     place.server.root.secrets.kv.v2.update_metadata(f"{place.tenant}/crm", max_versions=3, mount_point="secret")
     for number in range(1, 9):
         await place.store.store(place.at(), Secret(f"value-{number:08}"), Terms(rotate_days=number), str(number))
-    assert set(place.metadata()) <= {entry(str(number)) for number in range(6, 10)}
-    assert place.metadata()[entry("9")] == "rotate_days=8"
+    assert {name.split("-")[2] for name in place.metadata()} <= {"6", "7", "8", "9"}
+    assert place.metadata()[place.entry("9")] == "rotate_days=8"
 
 
 async def test_folders_are_listed_to_their_ends(place: Place) -> None:

@@ -2,8 +2,8 @@
 
 The entry of version V is called ``sidecar-terms-V`` and says what was said of that very value, such as
 ``kind=BEARER_TOKEN expires=2027-01-01T00:00:00Z rotate_days=90``, or ``none``. It is written before its version is in
-use, so that no value is ever used without its terms; and because it names its version, who loses a race has said
-nothing about the value of who won it. A version that somebody else wrote has no entry: its kind and its rotation are
+use, so that no value is ever used without its terms. V is what the store calls a version, or more where the store
+counts them and two who write at once would say so of the same one (``vault_kv2``). A version that somebody else wrote has no entry: its kind and its rotation are
 those of the version before, and nobody said when it ends.
 
 An entry that cannot be read is a refusal, not an absence: it may have held an end.
@@ -50,13 +50,8 @@ def found(entries: Mapping[str, str], version: str, before: Iterable[str] = ()) 
 
 
 def changed(entries: Mapping[str, str], version: str, terms: Terms, gone: Callable[[str], bool]) -> dict[str, str]:
-    """The entries to write so that ``version`` has these terms, and "" for those whose version is ``gone``.
-
-    None are needed where nothing is said and nothing was.
-    """
-    ours = {name for name in entries if name.startswith(PREFIX)}
-    if terms == Terms() and not ours:
-        return {}
+    """The entries to write so that ``version`` has these terms, and "" for those whose version is ``gone``."""
+    ours = [name for name in entries if name.startswith(PREFIX)]
     dropped = {name: "" for name in ours if gone(name.removeprefix(PREFIX))}
     return dropped | {entry(version): written(terms)}
 

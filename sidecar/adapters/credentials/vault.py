@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sidecar.adapters.credentials.remote import Fetched, Loan, StoreFailure
-from sidecar.adapters.credentials.remote_terms import found
 from sidecar.adapters.credentials.values import field_secrets
 from sidecar.adapters.credentials.vault_fixed import UNVERSIONED, DatabaseUser, Kv1Secret, rotation
-from sidecar.adapters.credentials.vault_kv2 import Kv2Secret, read_kv2
+from sidecar.adapters.credentials.vault_kv2 import Kv2Secret, read_kv2, terms_of
 from sidecar.adapters.credentials.vault_listing import places
 from sidecar.adapters.credentials.vault_session import Login, VaultSession
 from sidecar.config.remotes import VaultSection
@@ -149,7 +148,7 @@ class VaultStore:
         data = answer["data"]
         metadata = data["metadata"]
         number = int(metadata["version"])
-        terms = found(metadata.get("custom_metadata") or {}, str(number), map(str, range(number - 1, 0, -1)))
+        terms = terms_of(metadata.get("custom_metadata") or {}, number, str(metadata["created_time"]))
         seconds = self._section.max_age_seconds
         return Fetched(field_secrets(data["data"]), str(number), seconds, None, terms.kind, terms.expires)
 

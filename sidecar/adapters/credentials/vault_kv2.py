@@ -1,9 +1,12 @@
 """One secret of a kv version 2 mount as administrators see it: versions, terms in its custom metadata, check-and-set.
 
 Each change is decided by the server in one step: a write names the version it is over. What is said of a value
-(``remote_terms``) is written before the value, so that an exchange that fails in between leaves the old value with
-its own terms. A deleted secret has no value and no live version; a Vault operator can bring versions back until they
-are destroyed, which the sidecar never does.
+(``remote_terms``) is written before the value, as the entry of the version to come, so that an exchange that fails in
+between leaves the old value with its own terms. Two who write at once say so of one version to come; so who wrote it
+says it again, in an entry that also has the version's time, which nobody knew before: that one counts.
+
+A deleted secret has no value and no live version; a Vault operator can bring versions back until they are destroyed,
+which the sidecar never does.
 """
 
 from __future__ import annotations
@@ -15,8 +18,7 @@ from typing import Any, Final, NamedTuple
 import hvac
 
 from sidecar.adapters.credentials.remote import StoreFailure
-from sidecar.adapters.credentials.remote_terms import changed, entry, found
-from sidecar.adapters.credentials.remote_terms import written as text_of
+from sidecar.adapters.credentials.remote_terms import PREFIX, changed, entry, found
 from sidecar.adapters.credentials.vault_session import VaultSession
 from sidecar.errors import Reason, Refused
 from sidecar.model.credential import About, Reference, Terms
@@ -31,6 +33,7 @@ class State(NamedTuple):
     """What the server says of a secret without its value. ``number`` is of the newest version, 0 before the first."""
 
     number: int
+    stamp: str  # the time of the newest version, as the server writes it
     alive: bool  # the newest version has a value now
     created: str
     updated: str
@@ -40,7 +43,7 @@ class State(NamedTuple):
 
     def terms(self) -> Terms:
         """Of the newest version."""
-        return found(self.entries, str(self.number), map(str, range(self.number - 1, 0, -1)))
+        return terms_of(self.entries, self.number, self.stamp)
 
     def about(self, reference: Reference) -> About:
         """What may be shown of it."""
@@ -57,6 +60,9 @@ class State(NamedTuple):
             expires=earlier(terms.expires, self.ends),
             rotate_days=terms.rotate_days,
         )
+
+
+EMPTY: Final = State(0, "", False, "", "", None, {}, frozenset())
 
 
 class Kv2Secret:
@@ -90,7 +96,7 @@ class Kv2Secret:
         """Other terms for the version ``expected``."""
         check_version(self.about().version, expected)
         state = self._alive()
-        self._say(state, expected, terms)
+        self._say(state, _stamped(state.number, state.stamp), terms)
         about = self._alive().about(self._reference)
         check_version(about.version, expected)
         return about
@@ -120,23 +126,21 @@ class Kv2Secret:
             ),
             InvalidRequest="version_conflict",
         )
-        said = (written["data"].get("custom_metadata") or {}).get(entry(str(number + 1)))
-        if said != text_of(terms) and not (said is None and terms == Terms()):
-            self._say(self._alive(), str(number + 1), terms)  # who lost the race for this version said theirs last
+        data = written["data"]
+        made = (state or EMPTY)._replace(entries=data.get("custom_metadata") or {})
+        self._say(made, _stamped(number + 1, str(data["created_time"])), terms)
 
     def _say(self, state: State | None, version: str, terms: Terms) -> None:
         entries = state.entries if state is not None else {}
         kept = state.versions if state is not None else frozenset[str]()
-        texts = changed(entries, version, terms, lambda one: one != version and one not in kept)
-        if not texts:
-            return
-        if state is None:
+        own = version.partition("-")[0]
+        texts = changed(
+            entries, version, terms, lambda one: one != version and (one == own or _number(one) not in {own, *kept})
+        )
+        if state is None:  # there is nothing to patch; made without entries, it takes away nobody else's
             self._session.run(
-                lambda client: client.secrets.kv.v2.update_metadata(
-                    self._path, custom_metadata=texts, mount_point=self._mount
-                )
+                lambda client: client.secrets.kv.v2.update_metadata(self._path, mount_point=self._mount)
             )
-            return
         patch = {"custom_metadata": {name: text or None for name, text in texts.items()}}
         self._session.run(
             lambda client: client.adapter.request(
@@ -176,6 +180,15 @@ class Kv2Secret:
         return frozenset(answer["data"]["subkeys"])
 
 
+def terms_of(entries: Mapping[str, str], number: int, stamp: str) -> Terms:
+    """The terms of version ``number``, which was made at ``stamp``."""
+    own = _stamped(number, stamp)
+    names = [name.removeprefix(PREFIX) for name in entries if name.startswith(PREFIX)]
+    older = [name for name in names if _number(name).isdecimal() and int(_number(name)) < number]
+    before = sorted(older, key=lambda name: (int(_number(name)), name), reverse=True)
+    return found(entries, own if entry(own) in entries else str(number), before)
+
+
 def read_state(data: Mapping[str, Any]) -> State:
     """The ``data`` of an answer about a secret's metadata."""
     now = time.time_ns() // 1000
@@ -185,6 +198,7 @@ def read_state(data: Mapping[str, Any]) -> State:
     ends = micros(newest["deletion_time"]) if newest and newest["deletion_time"] else None
     return State(
         number=number,
+        stamp=str(newest["created_time"]) if newest else "",
         alive=newest is not None and _has_value(newest, now),
         created=_seconds(data["created_time"]),
         updated=_seconds(newest["created_time"] if newest else data["updated_time"]),
@@ -208,6 +222,14 @@ def no_field() -> Refused:
     """A value is one field of a secret."""
     message = "say which field of the secret holds the value: vault://path#field"
     return Refused("invalid_payload", message, [Reason("no_field", message)])
+
+
+def _stamped(number: int, stamp: str) -> str:
+    return f"{number}-{stamp}"
+
+
+def _number(name: str) -> str:
+    return name.partition("-")[0]
 
 
 def _has_value(version: Mapping[str, Any], now: int) -> bool:

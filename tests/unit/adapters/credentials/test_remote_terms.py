@@ -57,8 +57,10 @@ def test_an_entry_that_cannot_be_read_is_no_absence(text: str) -> None:
         assert failure.value.code == "unusable_terms"
 
 
-def test_only_what_must_be_written_is() -> None:
-    assert changed({"team": "crm"}, "1", Terms(), lambda _: True) == {}
-    assert changed({}, "1", Terms(rotate_days=1), lambda _: True) == {entry("1"): "rotate_days=1"}
+def test_entries_of_versions_that_are_gone_are_taken_away() -> None:
+    assert changed({"team": "crm"}, "1", Terms(), lambda _: True) == {entry("1"): "none"}
     entries = {entry("1"): "none", entry("2"): "kind=OAUTH", "team": "crm"}
-    assert changed(entries, "3", Terms(), lambda one: one == "1") == {entry("1"): "", entry("3"): "none"}
+    assert changed(entries, "3", Terms(rotate_days=1), lambda one: one == "1") == {
+        entry("1"): "",
+        entry("3"): "rotate_days=1",
+    }

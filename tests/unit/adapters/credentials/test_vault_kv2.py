@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.adapters.credentials.vault_kv2 import no_field, read_state
+from sidecar.adapters.credentials.vault_kv2 import no_field, read_state, terms_of
 from sidecar.model.credential import About, Reference, Terms
 from sidecar.rules.credential_terms import micros
 
@@ -66,3 +66,17 @@ def test_only_versions_that_are_destroyed_have_no_terms_to_keep() -> None:
 
 def test_a_value_is_a_field() -> None:
     assert no_field().code == "invalid_payload"
+
+
+def test_the_entry_with_the_versions_time_counts_and_the_newest_before_it_where_there_is_none() -> None:
+    own, stamp = "sidecar-terms-12-2027-01-02T00:00:00Z", "2027-01-02T00:00:00Z"
+    entries = {own: "rotate_days=12", "sidecar-terms-12": "rotate_days=1", "sidecar-terms-x": "odd"}
+    assert terms_of(entries, 12, stamp).rotate_days == 12
+    assert terms_of(entries, 12, "2027-01-03T00:00:00Z").rotate_days == 1
+    older = {
+        "sidecar-terms-9-2027": "rotate_days=9",
+        "sidecar-terms-10-2027": "rotate_days=10",
+        own: "rotate_days=12",
+    }
+    assert terms_of(older, 11, stamp).rotate_days == 10
+    assert terms_of({}, 1, stamp) == Terms()
