@@ -6,7 +6,10 @@ configuration, an unverifiable log); 2 the command line itself is wrong.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
+import sys
 from typing import Any, Final
 
 import click
@@ -15,6 +18,7 @@ from sidecar import __version__
 from sidecar.errors import SidecarError
 
 FAILED: Final = 1
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 # What `sidecar --help` says: kept here so that help imports no command.
 COMMANDS: Final = {
@@ -32,7 +36,7 @@ COMMANDS: Final = {
     "kill": "Stop the tenant, a key, a principal or a connector at once.",
     "switches": "List and clear kill switches.",
     "migrate": "Make or upgrade the tables of a shared registry.",
-    "policy": "Check and test policies.",
+    "policy": "Write, test, sign, activate and roll back policies.",
     "schemas": "Print or write the JSON Schemas and the configuration reference.",
 }
 
@@ -68,12 +72,26 @@ class Front(click.Group):
         try:
             return super().invoke(ctx)
         except SidecarError as error:
+            from sidecar.cli.show import printable  # noqa: PLC0415  # help need not pay for it
+
             codes = [f" [{reason.code}]" for reason in error.reasons if reason.message == error.detail]
-            click.echo(f"sidecar: {error.detail}{''.join(codes)}", err=True)
+            click.echo(printable(f"sidecar: {error.detail}{''.join(codes)}"), err=True)
             for reason in error.reasons:
                 if reason.message != error.detail:  # said once is enough
-                    click.echo(f"  {reason.message} [{reason.code}]", err=True)
+                    click.echo(printable(f"  {reason.message} [{reason.code}]"), err=True)
             ctx.exit(FAILED)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; where its output cannot be written, say so, and exit with 1."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            # What is still to be written goes nowhere: flushing it at the exit would fail once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            click.echo(f"sidecar: {error.filename or 'the output'} cannot be written: {error.strerror}", err=True)
+            sys.exit(FAILED)
 
 
 @click.group(

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import click
 
 from sidecar.cli.admin import ask, document, socket_of
-from sidecar.cli.show import Command, data, table
+from sidecar.cli.show import Command, cell, data, table
 from sidecar.config.document import DocumentError, parse
 from sidecar.errors import Misconfigured
 
@@ -43,16 +43,17 @@ def segment(name: str) -> str:
 
 def read(file: Path) -> dict[str, Any]:
     """The document in ``file``. Raises ``Misconfigured``."""
+    source = "standard input" if str(file) == "-" else str(file)
     try:
         text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         value = parse(text).value
     except OSError as error:
-        raise Misconfigured(f"{file} cannot be read: {error.strerror}") from None
+        raise Misconfigured(f"{source} cannot be read: {error.strerror}") from None
     except DocumentError as error:
         sentence, place = error.places[0]
-        raise Misconfigured(f"{file}:{place.line if place else 1}: {sentence}") from None
+        raise Misconfigured(f"{source}:{place.line if place else 1}: {sentence}") from None
     if not isinstance(value, dict):
-        raise Misconfigured(f"{file} holds no mapping")
+        raise Misconfigured(f"{source} holds no mapping; write it as it would stand in sidecar.yaml")
     return value
 
 
@@ -103,7 +104,7 @@ def text(name: str, value: Any) -> str:
         return ", ".join(map(str, value))
     if isinstance(value, dict):
         return ", ".join(f"{key}: {text(key, item)}" for key, item in value.items())
-    return "" if value is None else str(value)
+    return cell(value)
 
 
 def where(found: dict[str, Any]) -> str:

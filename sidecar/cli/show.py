@@ -15,6 +15,8 @@ import orjson
 FORMATS: Final = ("table", "json", "yaml")
 _PIPE_WIDTH: Final = 4096  # columns: no table is folded where nobody looks
 
+_KEPT: Final = "\n\t"  # what steers a terminal no further than a line of text does
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -52,7 +54,7 @@ def data(value: Any, output: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """Print rows under their columns. Text is shown as it is, never as markup."""
+    """Print rows under their columns, as ``cell`` shows them. Text is never markup."""
     from rich.console import Console  # noqa: PLC0415  # 40 ms that JSON need not pay
     from rich.table import Table  # noqa: PLC0415  # the same
     from rich.text import Text  # noqa: PLC0415  # the same
@@ -61,5 +63,23 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     for column in columns:
         grid.add_column(column, overflow="fold")
     for row in rows:
-        grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        grid.add_row(*(Text(cell(value)) for value in row))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(grid)
+
+
+def cell(value: object) -> str:
+    """A value as people read it: nothing for None, yes or no, JSON for what is nested, and ``printable`` text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict | list):
+        return printable(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Text whose control characters are written out: what an agent, a bundle or another administrator sent may not
+    steer the terminal of who reads it.
+    """
+    return "".join(each if each.isprintable() or each in _KEPT else ascii(each)[1:-1] for each in text)

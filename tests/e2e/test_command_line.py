@@ -90,3 +90,18 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
 def test_completion_is_offered() -> None:
     done = _sidecar(_SIDECAR_COMPLETE="bash_source")
     assert "complete -o nosort" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line", [("--help",), ("check", "--help"), ("check",), ("schemas", "config"), ("keys", "new", "a")]
+)
+def test_an_output_that_cannot_be_written_is_told_without_a_traceback(tmp_path: Path, line: tuple[str, ...]) -> None:
+    written(tmp_path, GOOD)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sidecar", *line],
+            cwd=tmp_path, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    told = "sidecar: the output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr.endswith(told), "Traceback" in done.stderr) == (1, True, False), done.stderr

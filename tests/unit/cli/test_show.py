@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from sidecar.cli.show import data, table
+from sidecar.cli.show import cell, data, printable, table
 
 VALUE = {"b": [1, None, "ü"], "a": {"x": True}}
 
@@ -35,3 +35,20 @@ def test_cells_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     assert "[bold]x[/bold]" in shown
     assert ":smile:" in shown
+
+
+def test_nothing_in_a_table_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    table(("reason",), [("\x1b[2J\x1b]0;owned\x07\r\u202e gone",), ("ü ☃ \u65e5\u672c",)])
+    shown = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\r", "\u202e"} & set(shown)
+    assert r"\x1b[2J\x1b]0;owned\x07\r\u202e gone" in shown
+    assert "ü ☃ \u65e5\u672c" in shown
+
+
+def test_text_keeps_its_lines() -> None:
+    assert printable("one\n\ttwo") == "one\n\ttwo"
+
+
+def test_values_are_shown_as_people_write_them() -> None:
+    assert [cell(value) for value in (None, True, False, 0, "x")] == ["", "yes", "no", "0", "x"]
+    assert json.loads(cell({"code": "denied", "reasons": [None]})) == {"code": "denied", "reasons": [None]}
