@@ -3,8 +3,8 @@
 The entry of version V is called ``sidecar-terms-V`` and says what was said of that very value, such as
 ``kind=BEARER_TOKEN expires=2027-01-01T00:00:00Z rotate_days=90``, or ``none``. It is written before its version is in
 use, so that no value is ever used without its terms. V is what the store calls a version, or more where the store
-counts them and two who write at once would say so of the same one (``vault_kv2``). A version that somebody else wrote has no entry: its kind and its rotation are
-those of the version before, and nobody said when it ends.
+counts them and two who write at once would say so of the same one (``vault_kv2``). A version that somebody else wrote
+has no entry: its kind and its rotation are those of the version before, and nobody said when it ends.
 
 An entry that cannot be read is a refusal, not an absence: it may have held an end.
 """
