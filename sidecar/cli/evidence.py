@@ -31,8 +31,10 @@ from sidecar.config.load import read
 from sidecar.config.sections import EvidenceSection
 from sidecar.errors import SidecarError
 from sidecar.model.evidence import Leaf
+from sidecar.rules.notes import NoteBrokenError, Verifier
 from sidecar.rules.sealing import SealBrokenError, unseal
 
+_ELSEWHERE = "Name the sidecar's configuration with -c, or the folder with --directory."
 _POLL_SECONDS = 0.25
 _LINE = "{:>8}  {:<19}  {:<7}  {:<16}  {:<32}  {}"
 _SHOWN = 20  # indices listed for people; JSON has them all
@@ -153,6 +155,12 @@ def verify(directory: Path, output: str, vkey: str | None) -> None:
       sidecar evidence verify
       sidecar evidence verify -o json --key "$(cat /safe/checkpoint.pub)"
     """
+    if vkey is not None:
+        try:
+            Verifier.from_text(vkey)
+        except (NoteBrokenError, ValueError) as error:
+            raise click.BadParameter(f"{error}, as it is in checkpoint.pub", param_hint="--key") from None
+    _require_log(directory)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     try:
@@ -168,7 +176,16 @@ def verify(directory: Path, output: str, vkey: str | None) -> None:
     sys.exit(0 if report.ok else 1)
 
 
+def _require_log(directory: Path) -> None:
+    """A folder that is no log at all is the wrong folder. Where a key is missing from a log, the log says so."""
+    if not directory.exists():
+        raise click.ClickException(f"{directory}: there is no such directory. {_ELSEWHERE}")
+    if not any(any(directory.glob(name)) for name in ("origin", "checkpoint*", "*.seg")):
+        raise click.ClickException(f"{directory} holds no evidence log. {_ELSEWHERE}")
+
+
 def _reader(directory: Path) -> Reader:
+    _require_log(directory)
     try:
         return Reader.open(directory)
     except SidecarError as error:

@@ -18,6 +18,8 @@ from sidecar.config.policy_answers import answer_faults
 from sidecar.config.policy_data import data_faults
 from sidecar.errors import Misconfigured, Reason
 
+_CASES: Final = re.compile(r"(?:^|\.)cases\.yaml$")
+_READ: Final = "data is in files called data.yaml or data.json, decision cases in *.cases.yaml"
 _PLACED: Final = re.compile(r"(?P<file>[^:]+):(?P<line>\d+): (?P<told>.*)", re.DOTALL)
 
 
@@ -28,7 +30,7 @@ def check(directory: Path, output: str) -> None:
     """Compile DIRECTORY with the shipped rules, as a sidecar would load it.
 
     Stricter than a sidecar: a field that the input, an obligation, a reason or a grant does not have is an error.
-    Says nothing where all is good.
+    Says nothing where all is good. A YAML or JSON file that no sidecar reads is a warning.
 
     \b
     Examples:
@@ -36,9 +38,12 @@ def check(directory: Path, output: str) -> None:
       sidecar policy check /etc/sidecar/policy
       sidecar policy check policy -o json
     """
-    faults = faults_of(directory)
+    faults, unread = faults_of(directory), _unread(directory)
+    for path in unread:
+        click.echo(f"sidecar: warning: {path} is not read: {_READ}", err=True)
     if output != "table":
-        data({"ok": not faults, "errors": [fault._asdict() for fault in faults]}, output)
+        errors = [fault._asdict() for fault in faults]
+        data({"ok": not faults, "errors": errors, "unread": [str(path) for path in unread]}, output)
     elif faults:
         table(("where", "path", "what", "code"), [(f.where, f.path, f.message, f.code) for f in faults])
     if faults:
@@ -62,6 +67,12 @@ def faults_of(directory: Path) -> list[Fault]:
         refused = [_of_reason(reason, directory) for reason in error.reasons or [Reason(error.code, error.detail)]]
         faults += [fault for fault in refused if (fault.source, fault.line) not in told]
     return faults
+
+
+def _unread(directory: Path) -> list[Path]:
+    """Data that nobody looks at, such as grants in a file of another name than OPA bundles have for it."""
+    found = files_of(directory, "*.json", "*.yaml", "*.yml")
+    return [path for path in found if path.name not in DATA_NAMES and not _CASES.search(path.name)]
 
 
 def require_sound(directory: Path) -> None:

@@ -179,10 +179,14 @@ def test_verify_catches_a_changed_record_and_names_it(directory: Path) -> None:
     assert json.loads(run("verify", "--directory", directory, "-o", "json").stdout)["problems"][0]["index"] == 3
 
 
-def test_verify_by_a_key_that_was_kept_elsewhere(directory: Path) -> None:
+async def test_verify_by_a_key_that_was_kept_elsewhere(
+    directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     key = (directory / "checkpoint.pub").read_text().strip()
     assert run("verify", "--directory", directory, "--key", key).exit_code == 0
-    other = run("verify", "--directory", directory, "--key", key[:-6] + "AAAAA=")
+    elsewhere = tmp_path_factory.mktemp("other")
+    await open_log(elsewhere).close()
+    other = run("verify", "--directory", directory, "--key", (elsewhere / "checkpoint.pub").read_text().strip())
     assert other.exit_code == 1
 
 
@@ -273,3 +277,20 @@ def test_it_works_over_a_pipe_that_closes(large: Path) -> None:
         os.close(reader)
         _, errors = process.communicate(timeout=30)
     assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("command", ["tail", "verify", "show"])
+def test_a_folder_that_is_no_log_is_told_from_a_log_that_is_broken(tmp_path: Path, command: str) -> None:
+    words = [command, *(["acme-1f2e3d4c/1"] if command == "show" else []), "--directory"]
+    empty, gone = run(*words, tmp_path), run(*words, tmp_path / "gone")
+    assert (empty.exit_code, gone.exit_code) == (1, 1)
+    assert f"{tmp_path} holds no evidence log. Name the sidecar's configuration with -c" in empty.stderr
+    assert "there is no such directory. Name the sidecar's configuration with -c" in gone.stderr
+
+
+@pytest.mark.parametrize("key", ["banana", "", "name+00000000+AAAA"])
+def test_a_key_that_is_none_is_a_wrong_command_line_and_not_broken_evidence(directory: Path, key: str) -> None:
+    result = run("verify", "--directory", directory, "--key", key)
+    assert result.exit_code == 2
+    assert "--key" in result.stderr and "checkpoint.pub" in result.stderr
+    assert "PROBLEM" not in result.output

@@ -80,7 +80,11 @@ def test_every_error_is_told_at_once_and_to_programs_as_json(policy: Path) -> No
 
 
 def test_a_good_policy_to_programs(policy: Path) -> None:
-    assert json.loads(policy_command("check", policy, "-o", "json").stdout) == {"ok": True, "errors": []}
+    assert json.loads(policy_command("check", policy, "-o", "json").stdout) == {
+        "ok": True,
+        "errors": [],
+        "unread": [],
+    }
 
 
 def test_cases_and_other_yaml_are_no_data(policy: Path) -> None:
@@ -95,3 +99,14 @@ def test_every_command_refuses_a_misspelt_field_with_its_line(policy: Path, comm
     result = policy_command(command[0], policy, *command[1:], given="{}")
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"{policy}/custom.rego:3: undefined ref: input.tennant" in result.stderr
+
+
+def test_data_that_no_sidecar_reads_is_a_warning(policy: Path) -> None:
+    (policy / "grants.yaml").write_text("sidecar: [")
+    (policy / "cases.yaml").write_text("cases: []")
+    result = policy_command("check", policy)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"sidecar: warning: {policy}/grants.yaml is not read: data is in files called data.yaml" in result.stderr
+    assert "cases.yaml is not read" not in result.stderr
+    told = json.loads(policy_command("check", policy, "-o", "json").stdout)
+    assert told == {"ok": True, "errors": [], "unread": [f"{policy}/grants.yaml"]}
