@@ -19,23 +19,30 @@ from sidecar.config.faults import Faults, nearest, show
 PREFIX: Final = "SIDECAR_"
 OTHERS: Final = frozenset({"SIDECAR_CONFIG", "SIDECAR_REQUIRE_FIXTURES"})  # not fields of the file
 _NEARLY: Final = 0.85  # so alike that it was meant to be the other name
-_PLAIN: Final = frozenset({"string", "integer", "number", "boolean"})
+_OPTIONAL: Final = "optional"
+_PLAIN: Final = frozenset({"string", "integer", "number", "boolean", _OPTIONAL})
 # Kubernetes puts these into every container for a Service that happens to be called sidecar-<section>.
 _KUBERNETES: Final = re.compile(r"_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)")
 _KUBERNETES_PORT: Final = re.compile(r"(?:tcp|udp|sctp)://.*")
 
 
 def fields(schema: Mapping[str, Any]) -> dict[JsonPath, str]:
-    """The fields that can be set from outside the file, each with its JSON type."""
+    """The fields that can be set from outside the file, each with its JSON type; ``optional`` is a string or null."""
     definitions = schema["$defs"]
     found: dict[JsonPath, str] = {}
     for name, rule in definitions["Config"]["properties"].items():
-        if rule.get("type") in _PLAIN:
-            found[(name,)] = rule["type"]
+        if (kind := _kind(rule)) in _PLAIN:
+            found[(name,)] = kind
         elif "$ref" in rule:
             inner = definitions[rule["$ref"].rpartition("/")[2]]["properties"]
-            found |= {(name, key): field["type"] for key, field in inner.items() if field.get("type") in _PLAIN}
+            found |= {(name, key): kind for key, field in inner.items() if (kind := _kind(field)) in _PLAIN}
     return found
+
+
+def _kind(rule: Mapping[str, Any]) -> str:
+    if [one.get("type") for one in rule.get("anyOf", ())] == ["string", "null"]:
+        return _OPTIONAL
+    return str(rule.get("type"))
 
 
 def overlay(
@@ -114,7 +121,10 @@ def _from_kubernetes(rest: str, value: str) -> bool:
 def _put(document: dict[str, Any], texts: Mapping[JsonPath, str], known: Mapping[JsonPath, str]) -> dict[str, Any]:
     result = dict(document)
     for path, text in texts.items():
-        value = text if known[path] == "string" else _value(text)
+        if known[path] == _OPTIONAL:
+            value = None if text == "null" else text
+        else:
+            value = text if known[path] == "string" else _value(text)
         if len(path) == 1:
             result[str(path[0])] = value
             continue

@@ -43,6 +43,15 @@ def test_plain_fields_of_sections_that_are_no_maps_can_be_set() -> None:
     assert known[("tenant",)] == "string"
     assert not {path[0] for path in known} & {"principals", "credentials", "connectors", "planes"}
     assert ("limits", "principal") not in known
+    assert ("doors", "admin_tls") not in known
+
+
+def test_a_door_that_may_be_closed_can_be_moved_and_closed() -> None:
+    assert fields(SCHEMA)["doors", "admin"] == "optional"
+    value, faults = _put({"SIDECAR_DOORS_ADMIN": "127.0.0.1:9"})
+    assert (value["doors"]["admin"], faults.errors) == ("127.0.0.1:9", [])
+    value, faults = _put({}, {"doors.admin": "null"})
+    assert (value["doors"]["admin"], faults.errors) == (None, [])
 
 
 def test_flags_go_over_variables_and_variables_over_the_file() -> None:

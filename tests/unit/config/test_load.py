@@ -114,7 +114,8 @@ def test_what_is_no_configuration_at_all(tmp_path: Path, text: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as raised:
         load(tmp_path / "none.yaml", {}, {})
-    assert raised.value.reasons[0].message == "none.yaml: the file cannot be read: No such file or directory; -c names another"
+    told = raised.value.reasons[0].message
+    assert told == "none.yaml: the file cannot be read: No such file or directory; -c names another"
     with pytest.raises(Misconfigured):
         load(tmp_path, {}, {})
 
