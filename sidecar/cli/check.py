@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sidecar.cli import FAILED
+from sidecar.cli.check_foreseen import foreseen
 from sidecar.cli.show import config_option, data, output_option, table
 from sidecar.config.faults import Fault
 from sidecar.config.load import Examined, examine
@@ -28,7 +29,8 @@ from sidecar.rules.catalogue import compile_catalogue
 def check(config: str, output: str, settings: tuple[str, ...]) -> None:
     """Check a configuration file and say what it would serve.
 
-    All errors are shown at once, each with its file, line and path. The environment counts as it does for `run`.
+    All errors are shown at once, each with its file, line and path. The environment counts as it does for `run`. The
+    policy folder is compiled, and what would refuse every call is a warning.
 
     \b
     Examples:
@@ -46,7 +48,9 @@ def check(config: str, output: str, settings: tuple[str, ...]) -> None:
 
 
 def _compiled(examined: Examined) -> Examined:
-    """What a start would refuse beyond the file itself, such as a grant for a public network."""
+    """What a start would refuse beyond the file itself, such as a grant for a public network; then what calls would
+    meet, as warnings.
+    """
     if examined.loaded is None:
         return examined
     try:
@@ -55,7 +59,7 @@ def _compiled(examined: Examined) -> Examined:
     except SidecarError as error:
         fault = Fault("refused_at_start", examined.loaded.path.name, None, None, "", error.detail)
         return Examined(None, (fault,), examined.warnings)
-    return examined
+    return examined._replace(warnings=(*examined.warnings, *foreseen(examined.loaded)))
 
 
 def overrides(settings: Iterable[str]) -> dict[str, str]:

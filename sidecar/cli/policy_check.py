@@ -64,7 +64,7 @@ def faults_of(directory: Path) -> list[Fault]:
             engine.release(engine.load(source_of(read_policy(directory))).handle)
     except Misconfigured as error:
         told = {(fault.source, fault.line) for fault in faults}
-        refused = [_of_reason(reason, directory) for reason in error.reasons or [Reason(error.code, error.detail)]]
+        refused = [fault_of(reason, directory) for reason in error.reasons or [Reason(error.code, error.detail)]]
         faults += [fault for fault in refused if (fault.source, fault.line) not in told]
     return faults
 
@@ -108,7 +108,8 @@ def _of_answers(directory: Path) -> list[Fault]:
     return list(answer_faults(modules))
 
 
-def _of_reason(reason: Reason, directory: Path) -> Fault:
+def fault_of(reason: Reason, directory: Path) -> Fault:
+    """A reason why ``directory`` is not loaded, with the file and the line that it names."""
     placed = _PLACED.fullmatch(reason.message)
     if placed is None:
         return Fault(reason.code, str(directory), None, None, "", reason.message)
