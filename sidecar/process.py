@@ -24,6 +24,7 @@ from sidecar.administration import Administration, Around
 from sidecar.config.load import Loaded, fingerprint
 from sidecar.errors import Misconfigured, SidecarError
 from sidecar.listeners.access import AccessDoor
+from sidecar.listeners.listening import cannot_listen
 from sidecar.listeners.metrics import MetricsDoor, serve_metrics
 from sidecar.pipeline.handle import record_counted
 from sidecar.rules.addresses import own_addresses
@@ -92,7 +93,7 @@ class Process:
         try:
             bound = await self._server.start(host, port)
         except OSError as error:
-            raise Misconfigured(f"doors.access: cannot listen on {host}:{port} ({error.strerror})") from None
+            raise cannot_listen("doors.access", host, port, error) from None
         self.ports = {"access": bound, "metrics": self._metrics.port}
         # Where 0 was asked for, the ports are known only now; no connector may dial them.
         doors = [(host, bound), (split(config.doors.metrics)[0], self._metrics.port)]

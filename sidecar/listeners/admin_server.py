@@ -17,6 +17,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from sidecar.errors import Misconfigured
+from sidecar.listeners.listening import cannot_listen
 
 CONNECTIONS: Final = 256  # open at once, on each place the door listens
 HEAD_SECONDS: Final = 10.0  # until a new connection's first request is there
@@ -101,7 +102,7 @@ class AdminServer:
                 server, host, port, ssl=tls, ssl_handshake_timeout=seconds
             )
         except OSError as error:
-            raise Misconfigured(f"doors.admin: cannot listen on {host}:{port} ({error.strerror})") from None
+            raise cannot_listen("doors.admin", host, port, error) from None
         self._open.append((listening, server))
         bound: int = listening.sockets[0].getsockname()[1]
         return bound

@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from sidecar.errors import Misconfigured
+from sidecar.listeners.listening import cannot_listen
 
 PUBLIC: Final = "public"  # reached by whoever reaches the address, which is a loopback one unless configured
 _CLOSE_SECONDS: Final = 1.0
@@ -93,5 +93,5 @@ async def serve_metrics(host: str, port: int, registry: CollectorRegistry, readi
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
-        raise Misconfigured(f"doors.metrics: cannot listen on {host}:{port} ({error.strerror})") from None
+        raise cannot_listen("doors.metrics", host, port, error) from None
     return MetricsDoor(runner, runner.addresses[0][1])
