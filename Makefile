@@ -15,6 +15,7 @@ setup: $(STAMP) ## make .venv, install everything into it, build the policy engi
 	@test -x $(OPA) || { rm -f $(STAMP); $(MAKE) $(STAMP); }
 
 $(STAMP): pyproject.toml requirements.lock hatch_build.py $(ENGINE)
+	@echo "Installing, and building the policy engine. The first time takes minutes and says nothing meanwhile."
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
