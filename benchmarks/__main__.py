@@ -15,7 +15,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from benchmarks import compare, decisions, peers, report, scenarios, swap
+from benchmarks import compare, decisions, peers, report, rotation, scenarios, swap
 from benchmarks.compare import Effort, Measured
 
 _LATEST: Final = Path(__file__).with_name("latest.json")
@@ -71,6 +71,7 @@ def _run(effort: Effort, *, soak: bool, tell: Callable[[str], None]) -> Measured
             scenarios.startup(folder / "startup", effort.rounds, tell),
             scenarios.slow_disk(folder / "slow", 2 + 2 * effort.rounds, tell),
             swap.run(folder / "swap", 2 + 2 * effort.rounds, tell),
+            rotation.run(folder / "rotation", 2 + 2 * effort.rounds, tell),
         ]
         if soak:
             found.append(scenarios.soak(folder / "soak", tell))

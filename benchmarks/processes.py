@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -18,12 +18,17 @@ _ROOT: Final = Path(__file__).parents[1]
 
 
 class Running:
-    """A process with its log in ``folder``; as a context it is drained by SIGTERM at the end."""
+    """A process with its log in ``folder``; as a context it is drained by SIGTERM at the end.
 
-    def __init__(self, name: str, command: Sequence[str | Path], folder: Path) -> None:
+    ``more`` is added to its environment.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str | Path], folder: Path, more: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self._log = folder / f"{name}.log"
-        environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(_ROOT), **(more or {})}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(word) for word in command],

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final, Self
 
+import yaml
+
 from benchmarks.load import Stream
 from benchmarks.processes import Running
 from benchmarks.upstream import ID_HEADER
@@ -17,6 +19,7 @@ from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.sealed import SealedStore
 from sidecar.cli import keys
 from sidecar.cli.stage import free_ports, make_certificates
+from sidecar.cli.stage_vault import PATH, DemoVault
 from sidecar.model.secret import Secret
 
 HOST: Final = "articles.bench.internal"
@@ -34,9 +37,11 @@ _PARAMETERS: Final = {
 
 
 class Upstream:
-    """The counting upstream. ``tls`` serves the certificate below ``folder/tls``; ``ids`` keeps idempotency keys."""
+    """The counting upstream. ``tls`` serves the certificate below ``folder/tls`` and keeps the idempotency keys; with
+    ``tokens`` it refuses every bearer token that does not stand in that file.
+    """
 
-    def __init__(self, folder: Path, *, tls: bool = False) -> None:
+    def __init__(self, folder: Path, *, tls: bool = False, tokens: Path | None = None) -> None:
         folder.mkdir(exist_ok=True)
         ready = folder / "upstream.port"
         self._tls = tls
@@ -46,6 +51,8 @@ class Upstream:
             make_certificates(folder / "tls", HOST)
             command += ["--certificate", folder / "tls/server.pem", "--key", folder / "tls/server.key"]
             command += ["--ids", self._ids]
+        if tokens is not None:
+            command += ["--tokens", tokens]
         self.process = Running("upstream", command, folder)
         try:
             self.process.wait_until(ready.exists)
@@ -83,14 +90,16 @@ class Governed:
     """A sidecar in ``folder``: ``start`` runs it, with ``tls`` towards the upstream and an injected credential.
 
     ``operations`` more are configured beside the one that is called, and granted. Its calls reach the upstream below
-    ``segment``. Every call is decided by an evaluation, unless ``cached``.
+    ``segment``. Every call is decided by an evaluation, unless ``cached``. The credential is in ``vault``,
+    or in the sealed store.
     """
 
     def __init__(
         self, folder: Path, upstream: int, *, tls: bool = False, operations: int = 0, segment: str = GOVERNED,
-        cached: bool = False,
+        cached: bool = False, vault: DemoVault | None = None,
     ) -> None:  # fmt: skip
         self._folder = folder
+        self._vault = vault
         self._segment = segment
         self._cached = cached
         self._ready = folder / "ready"
@@ -107,8 +116,11 @@ class Governed:
         (folder / "policy/data.json").write_text(json.dumps(data))
         # JSON is YAML
         self.config.write_text(json.dumps(self._document(made.sha256, upstream, more, tls=tls), indent=1))
-        if tls:
-            self._seal()
+        self.token = new_token()
+        if vault is not None:
+            vault.provide(self.token, folder)
+        elif tls:
+            self.store(self.token)
 
     def stream(self, label: str, *, keyed: bool = False, repeated: bool = False) -> Stream:
         """A stream of payloads for this sidecar."""
@@ -126,11 +138,17 @@ class Governed:
             raise
         return process
 
-    def _seal(self) -> None:
+    def store(self, token: str) -> None:
+        """Make ``token`` the newest version of the credential, past the running sidecar."""
+        self.token = token
+        if self._vault is not None:
+            self._vault.store(token)
+            return
         store = self._folder / "credentials"
-        store.mkdir(mode=0o700)
-        master_key.create(store / "master.key")
-        SealedStore(store, store / "master.key").put("articles-token", Secret("bench-" + secrets.token_hex(16)))
+        if not store.exists():
+            store.mkdir(mode=0o700)
+            master_key.create(store / "master.key")
+        SealedStore(store, store / "master.key").put("articles-token", Secret(token))
 
     def _document(self, sha256: str, upstream: int, more: list[str], *, tls: bool) -> dict[str, Any]:
         connector: dict[str, Any] = {
@@ -161,13 +179,19 @@ class Governed:
             connector["operations"]["lookup"]["idempotency_header"] = ID_HEADER
             document["credentials"] = {
                 "articles-token": {
-                    "reference": "encrypted://articles-token",
+                    "reference": "encrypted://articles-token" if self._vault is None else f"vault://{PATH}#token",
                     "hosts": [f"{HOST}:{upstream}"],
                     "connectors": ["articles"],
                     "positions": ["bearer"],
                 }
             }
+            document |= {} if self._vault is None else yaml.safe_load(self._vault.section())
         return document
+
+
+def new_token() -> str:
+    """A bearer token that nobody has seen."""
+    return "bench-" + secrets.token_hex(16)
 
 
 def _operation(name: str) -> dict[str, Any]:

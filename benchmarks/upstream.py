@@ -1,7 +1,9 @@
 """The upstream of every subject, a process of its own: a small answer to each request, counted by first path segment.
 
-``python -m benchmarks.upstream READY [--certificate PEM --key PEM] [--ids FILE]`` writes its port into READY.
-``GET /counts`` gives the counts; it is not counted itself. With ``--ids`` every idempotency key is kept as a line.
+``python -m benchmarks.upstream READY [--certificate PEM --key PEM] [--ids FILE] [--tokens FILE]`` writes its port
+into READY. ``GET /counts`` gives the counts; it is not counted itself. With ``--ids`` every idempotency key is kept as
+a line. With ``--tokens`` a request without a bearer token that stands in that file at the moment is answered 401, and
+counts for nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ def _reply(body: bytes) -> bytes:
 
 
 _REPLY: Final = _reply(_BODY)
+_REFUSAL: Final = b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
 def field(head: bytes, name: bytes) -> bytes | None:
@@ -38,9 +41,12 @@ def field(head: bytes, name: bytes) -> bytes | None:
 class Upstream:
     """What all connections count into."""
 
-    def __init__(self, ids: IO[bytes] | None) -> None:
+    def __init__(self, ids: IO[bytes] | None, tokens: Path | None) -> None:
         self.counts: Counter[str] = Counter()
         self._ids = ids
+        self._tokens = tokens
+        self._read_at = 0  # when the file of tokens was changed last, as far as it was read
+        self._accepted: frozenset[bytes] = frozenset()
 
     def answer(self, head: bytes) -> bytes:
         """The reply to one request."""
@@ -49,10 +55,18 @@ class Upstream:
             if self._ids is not None:
                 self._ids.flush()
             return _reply(json.dumps(self.counts).encode())
+        if self._tokens is not None and not self._accepts(field(head, b"authorization") or b"", self._tokens):
+            return _REFUSAL
         self.counts[target.split("/", 2)[1]] += 1
         if self._ids is not None:
             self._ids.write((field(head, ID_HEADER.encode()) or b"?") + b"\n")
         return _REPLY
+
+    def _accepts(self, shown: bytes, tokens: Path) -> bool:
+        changed = tokens.stat().st_mtime_ns
+        if changed != self._read_at:
+            self._accepted, self._read_at = frozenset(tokens.read_bytes().split()), changed
+        return shown.removeprefix(b"Bearer ") in self._accepted
 
 
 class Connection(asyncio.Protocol):
@@ -79,9 +93,8 @@ class Connection(asyncio.Protocol):
         self._pending = pending[at:]
 
 
-async def serve(ready: Path, tls: ssl.SSLContext | None, ids: IO[bytes] | None) -> None:
+async def serve(ready: Path, tls: ssl.SSLContext | None, upstream: Upstream) -> None:
     """Answer until the process is ended."""
-    upstream = Upstream(ids)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(upstream), "127.0.0.1", 0, ssl=tls, backlog=512)
     fresh = ready.with_suffix(".new")
@@ -97,13 +110,14 @@ def main() -> None:
     parser.add_argument("--certificate", type=Path)
     parser.add_argument("--key", type=Path)
     parser.add_argument("--ids", type=Path)
+    parser.add_argument("--tokens", type=Path)
     options = parser.parse_args()
     tls = None
     if options.certificate is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(options.certificate, options.key)
     ids = options.ids.open("wb") if options.ids is not None else None
-    uvloop.run(serve(options.ready, tls, ids))
+    uvloop.run(serve(options.ready, tls, Upstream(ids, options.tokens)))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class DemoVault:
     def provide(self, secret: str, folder: Path) -> None:
         """Store the secret, and in ``folder`` a secret id that lets the sidecar read it. Raises ``Unavailable``."""
         self._run("policy", "write", _ROLE, "-", given=_POLICY)
-        self._run("kv", "put", PATH, "token=-", given=secret)
+        self.store(secret)
         self._run("auth", "enable", "approle")
         role = f"auth/approle/role/{_ROLE}"
         self._run("write", role, f"token_policies={_ROLE}", "token_ttl=1h")
@@ -59,6 +59,10 @@ class DemoVault:
         file = folder / "secret-id"
         file.touch(mode=0o600)
         file.write_text(self._run("write", "-force", "-field=secret_id", f"{role}/secret-id"))
+
+    def store(self, secret: str) -> None:
+        """Make ``secret`` the newest version. Raises ``Unavailable``."""
+        self._run("kv", "put", PATH, "token=-", given=secret)
 
     def section(self) -> str:
         """The configuration's section ``vault``, in YAML."""
