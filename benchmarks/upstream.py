@@ -1,8 +1,8 @@
 """The upstream of every subject, a process of its own: a small answer to each request, counted by first path segment.
 
 ``python -m benchmarks.upstream READY [--certificate PEM --key PEM] [--ids FILE] [--tokens FILE]`` writes its port
-into READY. ``GET /counts`` gives the counts; it is not counted itself. With ``--ids`` every idempotency key is kept as
-a line. With ``--tokens`` a request without a bearer token that stands in that file at the moment is answered 401, and
+into READY. ``GET /counts`` gives the counts; it is not counted itself. With ``--ids`` every idempotency key is kept
+as a line. With ``--tokens`` a request without a bearer token that stands in that file at the moment is answered 401, and
 counts for nothing.
 """
 
