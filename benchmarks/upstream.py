@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.upstream READY [--certificate PEM --key PEM] [--ids FILE] [--tokens FILE]`` writes its port
 into READY. ``GET /counts`` gives the counts; it is not counted itself. With ``--ids`` every idempotency key is kept
-as a line. With ``--tokens`` a request without a bearer token that stands in that file at the moment is answered 401, and
-counts for nothing.
+as a line. With ``--tokens`` a request without a bearer token that stands in that file at the moment is answered 401,
+and counts for nothing.
 """
 
 from __future__ import annotations
