@@ -55,7 +55,8 @@ def activate(bundle: Path | None, reason: str, config: str, output: str) -> None
 def rollback(to: str | None, reason: str, config: str, output: str) -> None:
     """Go back to the bundle before the active one, or to another that is kept.
 
-    What it goes back from does not come back by itself: only a bundle with a higher sequence does.
+    What it goes back from does not come back by itself, nor by another rollback: a bundle with a higher sequence
+    does, or `--to` its name.
 
     \b
     Examples:

@@ -108,8 +108,8 @@ class Activations:
             return done
 
     async def rollback(self, to: str | None, by: str, reason: str) -> Activation:
-        """Go back to the kept bundle before the active one, or to ``to``: a digest or its first eight digits, a
-        manifest's revision or a sequence. Raises as ``activate`` does.
+        """Go back to the kept bundle before the active one that was not rolled back from, or to ``to``: a digest or
+        its first eight digits, a manifest's revision or a sequence. Raises as ``activate`` does.
         """
         async with self._changing:
             chosen = self._chosen(to)
@@ -165,12 +165,21 @@ class Activations:
         return opened.load()[0]
 
     def _chosen(self, to: str | None) -> Activation:
-        active = self._history.standing.active
-        others = [entry for entry in self._history.kept() if active is None or entry.bundle != active.bundle]
+        standing = self._history.standing
+        others = [
+            entry
+            for entry in self._history.kept()
+            if standing.active is None or entry.bundle != standing.active.bundle
+        ]
         if to is not None:
             others = [entry for entry in others if _is_called(entry, to)]
+            what = f"no other bundle that is kept is called {to!r}"
+        else:
+            what = "no other bundle is kept"
+            if others:  # a second rollback goes further back: what was rolled back from comes back by its name only
+                others = [entry for entry in others if entry.bundle not in standing.withdrawn]
+                what = "every other bundle that is kept was rolled back from; name the one that is meant with --to"
         if not others:
-            what = "no other bundle is kept" if to is None else f"no other bundle that is kept is called {to!r}"
             raise Misconfigured(f"{what}; `sidecar policy history` lists what was active")
         if to is not None and len(others) > 1:
             raise Misconfigured(f"several kept bundles are called {to!r}; name one by its digest")

@@ -303,6 +303,18 @@ async def test_an_administrator_may_undo_a_rollback(stage: Stage) -> None:
     assert not await stage.allows()
 
 
+async def test_a_second_rollback_goes_further_back_and_never_to_what_was_rolled_back_from(stage: Stage) -> None:
+    activations = stage.open()
+    for number, files in enumerate((OPEN, SHUT, {"custom.rego": made.DENY + "# three\n"}), 1):
+        stage.offer(made.bundle(files, sequence=number, revision=f"v{number}"))
+        await activations.load()
+    names = [(await activations.rollback(None, "admin", "x")).name for _ in range(2)]
+    assert names == ["v2", "v1"]
+    with pytest.raises(Misconfigured, match="was rolled back from; name the one that is meant with --to"):
+        await activations.rollback(None, "admin", "x")
+    assert (await activations.rollback("v3", "admin", "it was right")).name == "v3"
+
+
 @pytest.mark.parametrize("name", ["v1", "1", "digest"])
 async def test_a_rollback_is_named_by_revision_sequence_or_digest(stage: Stage, name: str) -> None:
     activations = stage.open()
