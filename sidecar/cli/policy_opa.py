@@ -24,8 +24,21 @@ from sidecar.errors import Misconfigured
 
 _NOT_RULES: Final = shutil.ignore_patterns("*_test.rego", ".*")
 
+
+class _Folder(click.Path):
+    """A policy's folder; who has none is told how to get one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path of a folder that exists."""
+        if not Path(value).exists():
+            self.fail(
+                f"Directory {str(value)!r} does not exist; `sidecar policy new {value}` writes one.", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
 directory_argument = click.argument(
-    "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), default="policy"
+    "directory", type=_Folder(exists=True, file_okay=False, path_type=Path), default="policy"
 )
 
 

@@ -110,3 +110,9 @@ def test_data_that_no_sidecar_reads_is_a_warning(policy: Path) -> None:
     assert "cases.yaml is not read" not in result.stderr
     told = json.loads(policy_command("check", policy, "-o", "json").stdout)
     assert told == {"ok": True, "errors": [], "unread": [f"{policy}/grants.yaml"]}
+
+
+def test_who_has_no_policy_is_told_how_to_begin(tmp_path: Path) -> None:
+    result = policy_command("check", tmp_path / "mine")
+    assert result.exit_code == 2
+    assert f"`sidecar policy new {tmp_path}/mine` writes one" in result.stderr
