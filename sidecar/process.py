@@ -60,6 +60,7 @@ class Process:
         self._metrics: MetricsDoor | None = None
         self._lag = LoopLag(self._built.parts.observer)
         self._seen = loaded.print
+        self._refused = False  # the last reload
         self._tasks: list[asyncio.Task[None]] = []
         self._following: asyncio.Task[None] | None = None  # a kill switch cuts what is being drained, too
         self._changing = asyncio.Lock()
@@ -172,9 +173,10 @@ class Process:
                 _check_fixed(self._loaded, fresh)
                 await self._serve(fresh)
             except SidecarError as error:
+                self._refused = True
                 observer.observe("reload", {"outcome": "failed", **_told(error)})
                 raise
-            self._loaded = fresh
+            self._loaded, self._refused = fresh, False
             observer.observe("reload", {"outcome": "loaded"})
         await self._built.policy.load()
         return self.status()
@@ -227,7 +229,8 @@ class Process:
     async def _watch(self) -> None:
         """Reload what changed on disk; polling, because a mounted ConfigMap changes by swapping links."""
         now = await asyncio.to_thread(fingerprint, self._loaded.watched)
-        if now not in (self._seen, self._loaded.print):  # the second: somebody asked for a reload meanwhile
+        # What is served already was reloaded by somebody meanwhile, unless it is what a refused file is undone with.
+        if now != self._seen and (now != self._loaded.print or self._refused):
             with contextlib.suppress(SidecarError):  # told by reload itself
                 await self.reload()
         self._seen = now

@@ -299,6 +299,15 @@ async def test_a_bad_file_is_told_once_and_a_good_one_taken_after_it(watching: P
     assert [event["outcome"] for event in home.events("reload")] == ["failed", "loaded"]
 
 
+async def test_a_bad_file_that_is_undone_has_not_the_last_word(watching: Process, home: Home) -> None:
+    home.write("tenant: [")
+    await until(lambda: bool(home.events("reload")))
+    home.write(home.document)
+    await until(lambda: len(home.events("reload")) > 1)
+    await looked_again(watching, home)
+    assert [event["outcome"] for event in home.events("reload")] == ["failed", "loaded"]
+
+
 async def test_a_reload_serves_the_new_file_from_the_next_call_on(process: Process, home: Home) -> None:
     assert await call(process, "up/operations/again") == (404, "unknown_operation")
     home.write(changed("connectors.up.operations.again", {"method": "GET", "path": "/again"}, home.document))
