@@ -128,7 +128,9 @@ def test_the_key_of_a_client_certificate_is_not_asked_for_at_a_terminal(tmp_path
         cwd=tmp_path, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
-    said = os.read(ours, 200) if select.select([ours], [], [], 30)[0] else b""
+    said = b""
+    while b"\n" not in said and select.select([ours], [], [], 30)[0]:
+        said += os.read(ours, 200)
     child.kill()
     child.wait(30)
     os.close(ours)

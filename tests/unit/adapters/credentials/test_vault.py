@@ -94,7 +94,8 @@ ENDED = 1_700_000_000_000_000  # microseconds since the epoch
 
 
 def answers() -> dict[str, bytes]:
-    metadata = {"version": 3, "custom_metadata": {entry("3"): written(Terms(expires=ENDED))}}
+    terms = {entry("3"): written(Terms(expires=ENDED))}
+    metadata = {"version": 3, "created_time": "2027-01-01T00:00:00.987654321Z", "custom_metadata": terms}
     user = {"username": "v-acme-12345678", "password": "value-12345678"}
     lease = {"lease_id": "database/creds/acme-reports/abc", "lease_duration": 3600, "renewable": True}
     return {
