@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from sidecar.adapters.policy.files import read_policy, source_of
+from sidecar.adapters.policy.files import read_policy, source_of, with_schema
 from sidecar.adapters.policy.library import library
 from sidecar.cli.policy_check import fault_of
 from sidecar.config.authority import base_url
@@ -35,7 +35,7 @@ def _of_policy(loaded: Loaded) -> Iterator[Fault]:
         return
     try:
         engine = library()
-        engine.release(engine.load(source_of(read_policy(folder, with_library=section.library))).handle)
+        engine.release(engine.load(with_schema(source_of(read_policy(folder, with_library=section.library)))).handle)
     except SidecarError as error:
         for reason in error.reasons or [Reason(error.code, error.detail)]:
             fault = fault_of(reason, folder)

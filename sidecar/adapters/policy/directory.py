@@ -1,6 +1,7 @@
 """The policy of a folder: loaded when it starts, and again whenever a file of it changes.
 
-A folder that cannot be used leaves the last good policy deciding; before the first one every call is denied.
+A folder that cannot be used leaves the last good policy deciding; before the first one every call is denied. A rule
+that reads a field no input has is such a fault: it would never hold, and a deny that was misspelt would deny nothing.
 """
 
 from __future__ import annotations
@@ -59,4 +60,4 @@ class WatchedDirectory:
 
 
 def _load(engine: EmbeddedEngine, folder: Path, with_library: bool) -> None:
-    engine.load(read_policy(folder, with_library=with_library, read_bytes=READ_BYTES))
+    engine.load(read_policy(folder, with_library=with_library, read_bytes=READ_BYTES), checked=True)

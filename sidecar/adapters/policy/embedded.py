@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from sidecar.adapters.policy.files import PolicyFiles, digest_of, source_of
+from sidecar.adapters.policy.files import PolicyFiles, digest_of, source_of, with_schema
 from sidecar.adapters.policy.library import Facts, Library, Loaded, Room, Status, library
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.decision import Reads, Verdict
@@ -107,15 +107,15 @@ class EmbeddedEngine:
         policy = self._policy
         return policy.reads if policy else None
 
-    def load(self, files: PolicyFiles) -> str:
-        """Compile, then swap, and return the revision; may be called from a thread.
+    def load(self, files: PolicyFiles, *, checked: bool = False) -> str:
+        """Compile, then swap, and return the revision; may be called from a thread. ``checked`` as in ``compiled``.
 
         Raises ``Misconfigured`` with every error of the failing stage, and ``Unavailable`` without an engine; the
         policy that was active stays so.
         """
         with self._loading:
             try:
-                policy = compiled(files)
+                policy = compiled(files, checked=checked)
             except (Misconfigured, Unavailable):
                 self._observer.observe("policy_load", {"outcome": "failed", "revision": self.revision})
                 raise
@@ -204,10 +204,15 @@ class EmbeddedEngine:
         return Unavailable("policy_unavailable", "The policy failed on this call, so the call is denied.")
 
 
-def compiled(files: PolicyFiles) -> Policy:
-    """The policy of a directory's files, ready to decide. Raises like ``EmbeddedEngine.load``."""
+def compiled(files: PolicyFiles, *, checked: bool = False) -> Policy:
+    """The policy of a directory's files, ready to decide. Raises like ``EmbeddedEngine.load``.
+
+    ``checked``: every use of the input must fit its schema, for a rule that reads a misspelt field never holds, and a
+    deny would be none.
+    """
     engine, source = library(), source_of(files)
-    return Policy(engine, engine.load(source), digest_of(source))
+    loaded = engine.load(with_schema(source) if checked else source)
+    return Policy(engine, loaded, digest_of(source))
 
 
 def _no_policy() -> Unavailable:

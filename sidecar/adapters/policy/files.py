@@ -20,6 +20,7 @@ import orjson
 from msgspec import Struct
 
 from sidecar.config.document import DocumentError, parse
+from sidecar.config.schemas import schema
 from sidecar.errors import Misconfigured, Reason
 
 FILES_LIMIT: Final = 1000
@@ -29,6 +30,7 @@ FOLDER_DEPTH_LIMIT: Final = 16
 DATA_NAMES: Final = frozenset({"data.json", "data.yaml", "data.yml"})
 _DATA_DEPTH_LIMIT: Final = 64
 _READ_ATTEMPTS: Final = 5
+_INPUT: Final = orjson.dumps(schema("decision-input"))
 
 
 class PolicyFiles(Struct, frozen=True):
@@ -95,6 +97,11 @@ def source_of(files: PolicyFiles) -> bytes:
         return source
     large = orjson.dumps(files.documents, option=orjson.OPT_SORT_KEYS)  # a hundred times as fast with long texts
     return b'%s,"documents":%s}' % (source[:-1], large)
+
+
+def with_schema(source: bytes) -> bytes:
+    """What ``source_of`` gave, with the schema of every input: the engine then refuses what does not fit it."""
+    return b'%s,"schema":%s}' % (source[:-1], _INPUT)
 
 
 def revision_of(files: PolicyFiles) -> str:

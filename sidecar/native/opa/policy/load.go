@@ -22,6 +22,7 @@ type Source struct {
 	Data        json.RawMessage   `json:"data"`
 	Documents   map[string]string `json:"documents"`   // large JSON files, by name, see addDocuments
 	Conformance bool              `json:"conformance"` // every builtin of OPA, ways out included
+	Schema      json.RawMessage   `json:"schema"`      // of every input; each use of the input must fit it
 	Query       string            `json:"query"`       // another rule than Entry; conformance only
 	Strict      bool              `json:"strict"`      // an error of a builtin ends the evaluation; conformance only
 	NoInput     bool              `json:"no_input"`    // input is undefined, whatever is asked; conformance only
@@ -76,8 +77,14 @@ func Load(document []byte) (*Policy, *Facts, []Fault) {
 	compiler := ast.NewCompiler().
 		WithCapabilities(capabilities(source.Conformance)).
 		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
-	compiler.Compile(modules)
-	if compiler.Failed() {
+	if len(source.Schema) > 0 {
+		schemas, fault := schemaSet(source.Schema)
+		if fault != nil {
+			return nil, nil, []Fault{*fault}
+		}
+		compiler = compiler.WithSchemas(schemas)
+	}
+	if compiler.Compile(modules); compiler.Failed() {
 		return nil, nil, explain(compiler.Errors)
 	}
 	entry := Entry

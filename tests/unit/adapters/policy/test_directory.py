@@ -49,6 +49,18 @@ async def test_a_policy_is_read_from_the_folder_and_named_by_its_content(house: 
     assert house.engine.revision not in (None, first)
 
 
+async def test_a_rule_over_a_field_that_no_input_has_is_refused_with_its_place(house: House) -> None:
+    await house.source.load()
+    kept = house.engine.revision
+    house.write(
+        'package sidecar.custom\n\ndeny contains {"code": "c", "message": "m"} if input.principal.idd == "x"\n'
+    )
+    await house.source.look()
+    assert house.engine.revision == kept
+    (told,) = house.observer.named("policy_rejected")
+    assert told["errors"] == ["custom.rego:3: undefined ref: input.principal.idd"]
+
+
 async def test_a_folder_that_cannot_be_used_leaves_the_last_good_policy(house: House) -> None:
     await house.source.load()
     kept = house.engine.revision
