@@ -15,7 +15,14 @@ from sidecar.model.secret import SHORTEST, Secret
 from sidecar.rules.credential_terms import LONGEST_ROTATION, VALUE_LIMIT
 
 Body = TypeVar("Body", bound=Struct)
-Text = Annotated[str, Meta(max_length=500, title="at most 500 characters")]
+Text = Annotated[
+    str,
+    Meta(
+        max_length=500,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$",  # it is shown on other people's terminals
+        title="at most 500 printable characters on one line",
+    ),
+]
 Kind = Annotated[str, Meta(max_length=32, title="a type of credential")]
 Days = Annotated[int, Meta(ge=1, le=LONGEST_ROTATION, title="days")]
 Micros = Annotated[int, Meta(ge=0, le=1 << 53, title="microseconds since the epoch")]

@@ -49,7 +49,7 @@ def check_terms(terms: Terms, now: int) -> None:
     if terms.kind is not None and terms.kind not in KINDS:
         raise _wrong("unknown_kind", f"a credential's kind is one of {', '.join(KINDS)}")
     if terms.expires is not None and not now < terms.expires <= LATEST:
-        raise _wrong("ended", "the end is in the future, in microseconds since the epoch: to end it now, delete it")
+        raise _wrong("ended", "the end must be in the future: to end a credential now, delete it")
     if terms.rotate_days is not None and not 1 <= terms.rotate_days <= LONGEST_ROTATION:
         raise _wrong("rotation_days", f"it is rotated every 1 to {LONGEST_ROTATION} days")
 

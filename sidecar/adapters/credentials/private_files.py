@@ -54,7 +54,10 @@ def _check_file(path: Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
         raise Misconfigured(f"{path} belongs to user {found.st_uid}; it must belong to user {os.geteuid()}")
     if stat.S_IMODE(found.st_mode) not in FILE_MODES:
-        raise Misconfigured(f"{path} has mode {stat.S_IMODE(found.st_mode):04o}; it must be 0600 or 0400")
+        raise Misconfigured(
+            f"{path} has mode {stat.S_IMODE(found.st_mode):04o}; it must be 0600 or 0400: chmod 600 it, and replace "
+            "what it holds if others could read it"
+        )
 
 
 def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:

@@ -61,6 +61,7 @@ class Policies:
     def _known(self) -> BundlePolicies:
         if self._bundles is None:
             raise Misconfigured(
-                "no bundles decide here: set policy.bundle, or change the files of the policy folder themselves"
+                "no bundles decide here: set policy.bundle and start the sidecar again, or change the files of the "
+                "policy folder themselves"
             )
         return self._bundles

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.errors import Refused
@@ -11,6 +12,7 @@ from sidecar.listeners.admin_bodies import (
     Amended,
     Expiry,
     KeyOrder,
+    Rollback,
     Rotated,
     Rotation,
     Run,
@@ -98,3 +100,10 @@ def test_a_secret_is_write_only_in_the_schema() -> None:
     assert schema_of(Secret)["writeOnly"] is True
     with pytest.raises(NotImplementedError):
         schema_of(object)
+
+
+@pytest.mark.parametrize("reason", ["one\ntwo", "\x1b[2J", "a\x9bm", "a\u2028b", "x" * 501])
+def test_a_reason_is_one_printable_line(reason: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"reason": reason}, Rollback)
+    assert msgspec.convert({"reason": "the café's notice (§ 4)"}, Rollback).reason == "the café's notice (§ 4)"

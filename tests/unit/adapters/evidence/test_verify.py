@@ -84,6 +84,15 @@ async def test_what_came_of_a_change_needs_its_first_record(tmp_path: Path, call
     assert f"what came of the change {of}" in said(tmp_path)
 
 
+async def test_a_missing_public_key_is_one_problem_and_not_one_a_record(tmp_path: Path) -> None:
+    await write_calls(tmp_path, 3)
+    (tmp_path / "checkpoint.pub").unlink()
+    report = verify_log(tmp_path)
+    assert not report.ok
+    assert len(report.problems) == 1
+    assert "checkpoint.pub" in report.problems[0].what
+
+
 async def test_a_second_outcome_is_noted(tmp_path: Path) -> None:
     log = open_log(tmp_path)
     await append_calls(log, 1)
