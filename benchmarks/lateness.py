@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
+
+from benchmarks.background import Background
 
 _EVERY_SECONDS: Final = 0.25
 
 
-class Lateness:
+class Lateness(Background):
     """A thread that only sleeps; ``longest_ms`` after the context is how much it overslept at most."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.longest_ms = 0.0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
+    def run(self) -> None:
+        """Sleep, again and again."""
+        while not self.stop.is_set():
             started = time.perf_counter()
             time.sleep(_EVERY_SECONDS)
             self.longest_ms = max(self.longest_ms, (time.perf_counter() - started - _EVERY_SECONDS) * 1e3)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()

@@ -7,12 +7,12 @@ refuses: the credential is resolved once more, and the call is repeated with it.
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from benchmarks import gate
+from benchmarks.background import Background
 from benchmarks.compare import CONNECTIONS, Measured, row
 from benchmarks.gate import Sent
 from benchmarks.load import drive
@@ -77,30 +77,22 @@ def _measure(
     return Measured(rows, [Figure(name, 0, failed if enough or failed else None, "calls", note)], problems)
 
 
-class _Rotations:
+class _Rotations(Background):
     """As a context: a new version, for a while both are accepted, then only the new one; and again."""
 
     def __init__(self, sidecar: Governed, tokens: Path) -> None:
+        super().__init__()
         self.done = 0
         self._sidecar = sidecar
         self._tokens = tokens
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(_EVERY_SECONDS - _BOTH_SECONDS):
+    def run(self) -> None:
+        """Rotate, again and again."""
+        while not self.stop.wait(_EVERY_SECONDS - _BOTH_SECONDS):
             old, new = self._sidecar.token, new_token()
             self._accept(old, new)
             self._sidecar.store(new)
-            self._stop.wait(_BOTH_SECONDS)
+            self.stop.wait(_BOTH_SECONDS)
             self._accept(new)
             self.done += 1
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from benchmarks import gate
+from benchmarks.background import Background
 from benchmarks.compare import CONNECTIONS, Measured, faults, row
 from benchmarks.gate import Sent
 from benchmarks.lateness import Lateness
@@ -55,38 +55,31 @@ def run(folder: Path, seconds: int, tell: Callable[[str], None]) -> Measured:
     return Measured(rows, [Figure(name, _LAG_MS, lag if swaps.done else None, "ms", note)], problems)
 
 
-class _Swaps:
+class _Swaps(Background):
     """As a context: another policy as soon as the last one decides."""
 
     def __init__(self, sidecar: Governed, process: Running) -> None:
+        super().__init__()
         self.done = 0
         self._sidecar = sidecar
         self._process = process
         self._folder = sidecar.config.parent / "policy"
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Replace it, again and again."""
         entries = json.loads((self._folder / "data.json").read_text())
         principals = entries["sidecar"]["grants"]["acme"]["principals"]
         principals |= {f"agent-{number:06d}": ["articles/lookup"] for number in range(ENTRIES)}
         self._write("data.json", json.dumps(entries))
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             before = self._revision()
             self._write("custom.rego", _RULE % (self.done, self.done))
             os.kill(self._process.pid, signal.SIGHUP)
             until = time.monotonic() + _SWAP_SECONDS
-            while self._revision() == before and not self._stop.wait(0.05):
+            while self._revision() == before and not self.stop.wait(0.05):
                 if time.monotonic() > until:
                     return
-            self.done += not self._stop.is_set()
+            self.done += not self.stop.is_set()
 
     def _write(self, name: str, text: str) -> None:
         fresh = self._folder / f".{name}"
@@ -94,7 +87,5 @@ class _Swaps:
         fresh.replace(self._folder / name)
 
     def _revision(self) -> str:
-        found = [
-            line for line in ask(self._sidecar.metrics, "/metrics").splitlines() if "sidecar_policy_info" in line
-        ]
-        return found[-1] if found else ""
+        lines = ask(self._sidecar.metrics, "/metrics").splitlines()
+        return next((line for line in lines if line.startswith("sidecar_policy_info{")), "")
