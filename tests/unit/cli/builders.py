@@ -1,4 +1,4 @@
-"""What the tests of ``sidecar policy`` share: a tenant's rules, their tests and cases, and how a command is asked."""
+"""What the tests of commands share: how one is asked, and for ``sidecar policy`` a tenant's rules, tests, cases."""
 
 from __future__ import annotations
 
@@ -25,3 +25,15 @@ cases:
 def policy_command(*arguments: object, given: str | None = None) -> Result:
     """What ``sidecar policy`` says to these arguments, with ``given`` on its standard input."""
     return CliRunner().invoke(main, ["policy", *map(str, arguments)], input=given)
+
+
+def credentials_command(*arguments: str, stdin: bytes | str = "") -> Result:
+    """What ``sidecar credentials`` says to these arguments."""
+    return CliRunner().invoke(main, ["credentials", *arguments], input=stdin)
+
+
+def credentials_done(*arguments: str, stdin: bytes | str = "") -> Result:
+    """The same of a command that succeeds."""
+    result = credentials_command(*arguments, stdin=stdin)
+    assert result.exit_code == 0, result.output
+    return result

@@ -13,3 +13,10 @@ def policy(tmp_path: Path) -> Path:
     (tmp_path / "custom.rego").write_text(GOOD)
     (tmp_path / "custom_test.rego").write_text(TESTS.format("globex"))
     return tmp_path
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working folder is an empty one, and no variable names another configuration."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIDECAR_CONFIG", raising=False)

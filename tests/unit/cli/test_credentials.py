@@ -7,30 +7,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
 
 from sidecar.adapters.credentials import master_key
 from sidecar.adapters.credentials.sealed import SealedStore
-from sidecar.cli import main
 from sidecar.model.credential import Reference
 from sidecar.rules.credential_terms import DAY
 from tests.fakes.certificates import Authority
+from tests.unit.cli.builders import credentials_command as run
+from tests.unit.cli.builders import credentials_done as done
 
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SIDECAR_CONFIG", raising=False)
-
-
-def run(*arguments: str, stdin: bytes | str = "") -> Result:
-    return CliRunner().invoke(main, ["credentials", *arguments], input=stdin)
-
-
-def done(*arguments: str, stdin: bytes | str = "") -> Result:
-    result = run(*arguments, stdin=stdin)
-    assert result.exit_code == 0, result.output
-    return result
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def value(name: str, directory: str = "credentials", key_file: str = "credentials/master.key") -> bytes:

@@ -6,29 +6,16 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 from sidecar.cli import main
 from sidecar.cli.credentials_terms import moment, now
 from sidecar.rules.credential_terms import DAY
 from tests.fakes.certificates import Authority
+from tests.unit.cli.builders import credentials_command as run
+from tests.unit.cli.builders import credentials_done as done
 from tests.unit.config.builders import changed, written
 
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SIDECAR_CONFIG", raising=False)
-
-
-def run(*arguments: str, stdin: bytes | str = "") -> Result:
-    return CliRunner().invoke(main, ["credentials", *arguments], input=stdin)
-
-
-def done(*arguments: str, stdin: bytes | str = "") -> Result:
-    result = run(*arguments, stdin=stdin)
-    assert result.exit_code == 0, result.output
-    return result
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def written_days_ago(monkeypatch: pytest.MonkeyPatch, days: int) -> None:

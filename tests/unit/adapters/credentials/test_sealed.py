@@ -21,13 +21,6 @@ GITHUB = Reference("encrypted", "github")
 
 
 @pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "master.key"
-    master_key.create(path)
-    return path
-
-
-@pytest.fixture
 def store(tmp_path: Path, key_file: Path) -> SealedStore:
     return SealedStore(tmp_path / "store", key_file)
 

@@ -20,13 +20,6 @@ from tests.fakes.certificates import Authority
 
 
 @pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "master.key"
-    master_key.create(path)
-    return path
-
-
-@pytest.fixture
 def store(tmp_path: Path, key_file: Path) -> SealedFolder:
     return SealedFolder(tmp_path / "store", key_file)
 
