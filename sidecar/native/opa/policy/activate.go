@@ -35,44 +35,15 @@ func (o *Opened) Load() (*Policy, *Facts, *Tested, []Fault) {
 	}
 	store := inmem.NewFromObjectWithOpts(
 		o.bundled.Data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
-	ctx := context.Background()
-	txn, err := store.NewTransaction(ctx)
-	if err != nil {
-		return nil, nil, nil, []Fault{{File: "data", Code: "data_error", Message: err.Error()}}
-	}
-	defer store.Abort(ctx, txn)
-	compiler := ast.NewCompiler().
-		WithCapabilities(capabilities(false)).
-		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
-	if len(o.terms.Schema) > 0 {
-		schemas, fault := schemaSet(o.terms.Schema)
-		if fault != nil {
-			return nil, nil, nil, []Fault{*fault}
-		}
-		compiler = compiler.WithSchemas(schemas)
-	}
-	if compiler.Compile(modules); compiler.Failed() {
-		return nil, nil, nil, explain(compiler.Errors)
-	}
-	query, err := compiler.QueryCompiler().Compile(ast.MustParseBody("answer = " + Entry))
-	if err != nil {
-		return nil, nil, nil, explain(err)
-	}
-	facts, err := describe(compiler, query)
-	if err != nil {
-		return nil, nil, nil, explain(err)
+	policy, facts, faults := compile(modules, store, o.terms.Schema, Entry, false)
+	if len(faults) > 0 {
+		return nil, nil, nil, faults
 	}
 	tested, faults := o.test(store, modules, tests)
 	if len(faults) > 0 {
 		return nil, nil, nil, faults
 	}
-	return &Policy{
-		compiler: compiler,
-		query:    query,
-		store:    store,
-		detached: facts.Detached,
-		running:  make(chan struct{}, maxDetached),
-	}, facts, tested, nil
+	return policy, facts, tested, nil
 }
 
 // modules are those that decide, the shipped rules among them, and those that test.

@@ -68,6 +68,23 @@ func Load(document []byte) (*Policy, *Facts, []Fault) {
 	if len(faults) > 0 {
 		return nil, nil, faults
 	}
+	entry := Entry
+	if source.Conformance && source.Query != "" {
+		entry = source.Query
+	}
+	policy, facts, faults := compile(modules, store, source.Schema, entry, source.Conformance)
+	if len(faults) > 0 {
+		return nil, nil, faults
+	}
+	policy.strict = source.Conformance && source.Strict
+	policy.noInput = source.Conformance && source.NoInput
+	return policy, facts, nil
+}
+
+// compile makes modules over a store ready to answer entry. Each use of the input must fit the schema, if there is one.
+func compile(
+	modules map[string]*ast.Module, store storage.Store, schema json.RawMessage, entry string, conformance bool,
+) (*Policy, *Facts, []Fault) {
 	ctx := context.Background()
 	txn, err := store.NewTransaction(ctx)
 	if err != nil {
@@ -75,10 +92,10 @@ func Load(document []byte) (*Policy, *Facts, []Fault) {
 	}
 	defer store.Abort(ctx, txn)
 	compiler := ast.NewCompiler().
-		WithCapabilities(capabilities(source.Conformance)).
+		WithCapabilities(capabilities(conformance)).
 		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
-	if len(source.Schema) > 0 {
-		schemas, fault := schemaSet(source.Schema)
+	if len(schema) > 0 {
+		schemas, fault := schemaSet(schema)
 		if fault != nil {
 			return nil, nil, []Fault{*fault}
 		}
@@ -86,10 +103,6 @@ func Load(document []byte) (*Policy, *Facts, []Fault) {
 	}
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, nil, explain(compiler.Errors)
-	}
-	entry := Entry
-	if source.Conformance && source.Query != "" {
-		entry = source.Query
 	}
 	query, err := compiler.QueryCompiler().Compile(ast.MustParseBody("answer = " + entry))
 	if err != nil {
@@ -104,8 +117,6 @@ func Load(document []byte) (*Policy, *Facts, []Fault) {
 		query:    query,
 		store:    store,
 		detached: facts.Detached,
-		strict:   source.Conformance && source.Strict,
-		noInput:  source.Conformance && source.NoInput,
 		running:  make(chan struct{}, maxDetached),
 	}, facts, nil
 }
