@@ -54,11 +54,14 @@ class Stream(NamedTuple):
         return json.dumps(body, separators=(",", ":"))
 
 
-def drive(port: int, stream: Stream, connections: int, seconds: int, timeout: int = 5) -> Load:
-    """Load the subject on ``port`` of this machine. An answer later than ``timeout`` seconds counts as broken."""
+def drive(port: int, stream: Stream, connections: int, seconds: int, timeout: int = 5, rate: int = 0) -> Load:
+    """Load the subject on ``port`` of this machine. An answer later than ``timeout`` seconds counts as broken.
+
+    ``rate`` is how many requests a second are sent at most; 0 is as many as are answered.
+    """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={timeout}s", "-s", str(_SCRIPT)]
     body = stream.body("0" * len(HOLE) if stream.repeated else HOLE)
-    command += [f"http://127.0.0.1:{port}{PATH}", "--", body, f"Bearer {stream.key}"]
+    command += [f"http://127.0.0.1:{port}{PATH}", "--", body, f"Bearer {stream.key}", str(rate)]
     ran = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=seconds + timeout + _GRACE_SECONDS
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.compare import Measured
-from benchmarks.rows import AIOHTTP, ENVOY, PLAIN, Figure, Row, find, ratio
+from benchmarks.rows import AIOHTTP, ENVOY, EVEN, PLAIN, Figure, Row, find, ratio
 
 _PIPE_WIDTH = 160
 
@@ -43,11 +43,11 @@ def _rows(rows: Sequence[Row]) -> Table:
     grid = _grid("scenario", "subject", "conns", "rps", "p50 ms", "p99 ms", "CPU us", "RSS MB", "CPU x", "rps x")
     grid.caption = "x: to Envoy / to aiohttp, in the same scenario at as many connections"
     for row in rows:
-        envoy = find(rows, PLAIN, ENVOY, row.connections)
-        aiohttp = find(rows, PLAIN, AIOHTTP, row.connections)
+        envoy = find(rows, row.scenario, ENVOY, row.connections)
+        aiohttp = find(rows, row.scenario, AIOHTTP, row.connections)
         ratios = (
             f"{_number(ratio(row, envoy, field), 2)} / {_number(ratio(row, aiohttp, field), 2)}"
-            if row.scenario == PLAIN
+            if row.scenario in (PLAIN, EVEN)
             else ""
             for field in ("cpu_us_per_call", "rps")
         )

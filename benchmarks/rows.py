@@ -9,7 +9,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-PLAIN: Final = "plain-http"
+PLAIN: Final = "plain-http"  # each subject as fast as it can
+EVEN: Final = "5,000 a second"  # each subject at the same pace, or as fast as it can where that is less
+EVEN_RATE: Final = 5000
 GOVERNED, CACHED, ENVOY, AIOHTTP, BARE = "governed", "governed, cached", "envoy", "aiohttp", "bare uvloop"
 
 
