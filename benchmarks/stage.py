@@ -15,8 +15,8 @@ import yaml
 from benchmarks.load import Stream
 from benchmarks.processes import Running
 from benchmarks.upstream import ID_HEADER
-from sidecar.adapters.credentials import master_key
-from sidecar.adapters.credentials.sealed import SealedStore
+from sidecar.adapters.credentials.sealed import master_key
+from sidecar.adapters.credentials.sealed.store import SealedStore
 from sidecar.cli import keys
 from sidecar.cli.stage import free_ports, make_certificates
 from sidecar.cli.stage_vault import PATH, DemoVault

@@ -19,8 +19,8 @@ from sidecar.adapters.clock import SystemClock
 from sidecar.adapters.counting import LocalCounter
 from sidecar.adapters.credentials.environment import EnvironmentSource, EnvironmentStore
 from sidecar.adapters.credentials.remotes import RemoteSources
-from sidecar.adapters.credentials.sealed import SealedStore
-from sidecar.adapters.credentials.sealed_store import SealedCredentials
+from sidecar.adapters.credentials.sealed.administration import SealedCredentials
+from sidecar.adapters.credentials.sealed.store import SealedStore
 from sidecar.adapters.evidence.log import SegmentLog
 from sidecar.adapters.observation.fanout import Observers
 from sidecar.adapters.observation.lines import LineWriter

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from sidecar.adapters.credentials import master_key
-from sidecar.adapters.credentials.private_files import make_private_directory
-from sidecar.adapters.credentials.sealed_folder import SealedFolder, sealed_files
+from sidecar.adapters.credentials.sealed import master_key
+from sidecar.adapters.credentials.sealed.folder import SealedFolder, sealed_files
+from sidecar.adapters.credentials.sealed.private_files import make_private_directory
 from sidecar.adapters.dumps import forbid_dumps
 from sidecar.cli import registry
 from sidecar.cli.credentials_log import log, served

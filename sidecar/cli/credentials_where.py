@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import click
 from click.core import ParameterSource
 
-from sidecar.adapters.credentials.sealed_store import SealedCredentials
+from sidecar.adapters.credentials.sealed.administration import SealedCredentials
 from sidecar.cli.show import config_option
 from sidecar.config.load import Loaded, read
 from sidecar.config.sections import StoreSection

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sidecar.adapters.credentials import master_key
-from sidecar.adapters.credentials.sealed import SealedStore
+from sidecar.adapters.credentials.sealed import master_key
+from sidecar.adapters.credentials.sealed.store import SealedStore
 from sidecar.cli import keys
 from sidecar.cli.stage_vault import PATH, DemoVault
 from sidecar.errors import Unavailable

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sidecar.adapters.credentials import master_key
-from sidecar.adapters.credentials.master_key import MasterKey, generate
-from sidecar.adapters.credentials.sealed import SealedStore
-from sidecar.adapters.credentials.sealed_file import Head, UnknownKeyError, decode, encode, opener, seal
+from sidecar.adapters.credentials.sealed import master_key
+from sidecar.adapters.credentials.sealed.file import Head, UnknownKeyError, decode, encode, opener, seal
+from sidecar.adapters.credentials.sealed.master_key import MasterKey, generate
+from sidecar.adapters.credentials.sealed.store import SealedStore
 from sidecar.cli.credentials import credentials
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.credential import Reference

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import pytest
 
 from sidecar.adapters.callers.oauth import OAuthSource
-from sidecar.adapters.credentials import master_key
-from sidecar.adapters.credentials.aws import SecretsManager
-from sidecar.adapters.credentials.cached import CachedSource
+from sidecar.adapters.credentials.aws.store import SecretsManager
 from sidecar.adapters.credentials.environment import EnvironmentSource
-from sidecar.adapters.credentials.sealed import SealedStore
-from sidecar.adapters.credentials.vault import VaultStore
+from sidecar.adapters.credentials.remote.cached import CachedSource
+from sidecar.adapters.credentials.sealed import master_key
+from sidecar.adapters.credentials.sealed.store import SealedStore
+from sidecar.adapters.credentials.vault.store import VaultStore
 from sidecar.errors import Unavailable
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from sidecar.adapters.clock import SystemClock
-from sidecar.adapters.credentials import master_key
-from sidecar.adapters.credentials.aws import SecretsManager
-from sidecar.adapters.credentials.cached import CachedSource
+from sidecar.adapters.credentials.aws.store import SecretsManager
 from sidecar.adapters.credentials.environment import EnvironmentStore
-from sidecar.adapters.credentials.remote_store import RemoteCredentials
-from sidecar.adapters.credentials.sealed import SealedStore
-from sidecar.adapters.credentials.sealed_store import SealedCredentials
-from sidecar.adapters.credentials.vault import VaultStore
+from sidecar.adapters.credentials.remote.administration import RemoteCredentials
+from sidecar.adapters.credentials.remote.cached import CachedSource
+from sidecar.adapters.credentials.sealed import master_key
+from sidecar.adapters.credentials.sealed.administration import SealedCredentials
+from sidecar.adapters.credentials.sealed.store import SealedStore
+from sidecar.adapters.credentials.vault.store import VaultStore
 from sidecar.errors import Refused, SidecarError, Unavailable
 from sidecar.model.credential import About, Credential, Reference, Terms
 from sidecar.model.secret import Secret

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.credentials import master_key
+from sidecar.adapters.credentials.sealed import master_key
 from tests.e2e.far import Far
 from tests.e2e.house import Answer, House, comes_true
 from tests.e2e.secure import HOST, SECRET, STORE, everything_written, found, secure

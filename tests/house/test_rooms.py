@@ -29,14 +29,14 @@ BLOCKING = {"hvac": "sidecar/adapters/credentials/vault", "botocore": "sidecar/a
 REVEALS = {
     "sidecar/adapters/callers/identity.py",
     "sidecar/adapters/callers/oauth.py",
-    "sidecar/adapters/credentials/aws_secret.py",  # writes a new version
-    "sidecar/adapters/credentials/held.py",  # seals what is kept
-    "sidecar/adapters/credentials/master_key.py",
-    "sidecar/adapters/credentials/remote_store.py",  # looks whether it is text
-    "sidecar/adapters/credentials/vault_kv2.py",  # writes a new version
-    "sidecar/adapters/credentials/vault_login.py",  # shows the proof
-    "sidecar/adapters/credentials/vault_session.py",  # shows the token
-    "sidecar/adapters/credentials/sealed_file.py",
+    "sidecar/adapters/credentials/aws/secret.py",  # writes a new version
+    "sidecar/adapters/credentials/remote/held.py",  # seals what is kept
+    "sidecar/adapters/credentials/sealed/master_key.py",
+    "sidecar/adapters/credentials/remote/administration.py",  # looks whether it is text
+    "sidecar/adapters/credentials/vault/kv2.py",  # writes a new version
+    "sidecar/adapters/credentials/vault/login.py",  # shows the proof
+    "sidecar/adapters/credentials/vault/session.py",  # shows the token
+    "sidecar/adapters/credentials/sealed/file.py",
     "sidecar/adapters/policy/bundle_sources.py",
     "sidecar/adapters/policy/remote_client.py",
     "sidecar/adapters/policy/server_connection.py",

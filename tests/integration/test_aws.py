@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.credentials.aws import SecretsManager
-from sidecar.adapters.credentials.cached import CachedSource
-from sidecar.adapters.credentials.remote import StoreFailure
+from sidecar.adapters.credentials.aws.store import SecretsManager
+from sidecar.adapters.credentials.remote.cached import CachedSource
+from sidecar.adapters.credentials.remote.store import StoreFailure
 from sidecar.errors import Refused, Unavailable
 from sidecar.model.credential import Reference, Terms
 from sidecar.model.secret import Secret

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sidecar.adapters.clock import SystemClock
-from sidecar.adapters.credentials.aws import SecretsManager
-from sidecar.adapters.credentials.remote_store import RemoteCredentials
-from sidecar.adapters.credentials.remote_terms import entry
+from sidecar.adapters.credentials.aws.store import SecretsManager
+from sidecar.adapters.credentials.remote.administration import RemoteCredentials
+from sidecar.adapters.credentials.remote.terms import entry
 from sidecar.errors import SidecarError
 from sidecar.model.credential import Reference, Terms
 from sidecar.model.secret import Secret

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.adapters.credentials.cached import REFUSED_SECONDS, THREADS, CachedSource
+from sidecar.adapters.credentials.remote.cached import REFUSED_SECONDS, THREADS, CachedSource
 from sidecar.adapters.credentials.remotes import RemoteSources
 from sidecar.errors import Unavailable
 from sidecar.model.credential import Reference

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.adapters.clock import SystemClock
-from sidecar.adapters.credentials.cached import REFUSED_SECONDS, CachedSource
+from sidecar.adapters.credentials.remote.cached import REFUSED_SECONDS, CachedSource
 from sidecar.config.remotes import VaultLogin
 from sidecar.errors import Refused, Unavailable
 from sidecar.model.credential import Reference, Terms

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.adapters.credentials.cached import GRACE_SECONDS, REFUSED_SECONDS
+from sidecar.adapters.credentials.remote.cached import GRACE_SECONDS, REFUSED_SECONDS
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
 from tests import postgres, toxiproxy, vault

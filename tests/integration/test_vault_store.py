@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from sidecar.adapters.clock import SystemClock
-from sidecar.adapters.credentials.remote_store import RemoteCredentials
-from sidecar.adapters.credentials.remote_terms import entry
-from sidecar.adapters.credentials.vault import VaultStore
-from sidecar.adapters.credentials.vault_session import VaultSession
+from sidecar.adapters.credentials.remote.administration import RemoteCredentials
+from sidecar.adapters.credentials.remote.terms import entry
+from sidecar.adapters.credentials.vault.session import VaultSession
+from sidecar.adapters.credentials.vault.store import VaultStore
 from sidecar.errors import Refused, SidecarError, Unavailable
 from sidecar.model.credential import Reference, Terms
 from sidecar.model.secret import Secret

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.adapters.credentials.cached import CachedSource
-from sidecar.adapters.credentials.vault import VaultStore
+from sidecar.adapters.credentials.remote.cached import CachedSource
+from sidecar.adapters.credentials.vault.store import VaultStore
 from sidecar.config.remotes import VaultLogin, VaultSection
 from sidecar.errors import Unavailable
 from sidecar.model.credential import Credential, Reference

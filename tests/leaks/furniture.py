@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from sidecar.adapters.credentials import master_key
+from sidecar.adapters.credentials.sealed import master_key
 from tests.e2e.house import AGENT, House
 from tests.fakes.certificates import Authority
 from tests.leaks.scanner import Canary

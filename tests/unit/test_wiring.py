@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.adapters.credentials import master_key
-from sidecar.adapters.credentials.cached import CachedSource
 from sidecar.adapters.credentials.environment import EnvironmentSource, EnvironmentStore
+from sidecar.adapters.credentials.remote.cached import CachedSource
 from sidecar.adapters.credentials.remotes import RemoteSources
-from sidecar.adapters.credentials.sealed import SealedStore
+from sidecar.adapters.credentials.sealed import master_key
+from sidecar.adapters.credentials.sealed.store import SealedStore
 from sidecar.adapters.observation.lines import LineWriter
 from sidecar.adapters.policy.activation import Activations
 from sidecar.adapters.policy.directory import WatchedDirectory

@@ -14,9 +14,9 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.adapters.credentials.cached import GRACE_SECONDS, CachedSource
-from sidecar.adapters.credentials.remote import Fetched, KeptStore, Loan
-from sidecar.adapters.credentials.remote_store import RemoteCredentials
+from sidecar.adapters.credentials.remote.administration import RemoteCredentials
+from sidecar.adapters.credentials.remote.cached import GRACE_SECONDS, CachedSource
+from sidecar.adapters.credentials.remote.store import Fetched, KeptStore, Loan
 from sidecar.config.remotes import AwsSection, VaultSection
 from sidecar.errors import Misconfigured
 from sidecar.model.credential import About, Reference, Terms
@@ -93,7 +93,7 @@ class RemoteSources:
             raise Misconfigured("vault:// references need the section vault: address, login, paths")
 
         def store() -> KeptStore:
-            from sidecar.adapters.credentials.vault import VaultStore  # noqa: PLC0415  # 7 MB that others need not pay
+            from sidecar.adapters.credentials.vault.store import VaultStore  # noqa: PLC0415  # 7 MB that others need not pay
 
             return VaultStore(section, tenant, directory, self._clock.monotonic)
 
@@ -105,7 +105,7 @@ class RemoteSources:
             raise Misconfigured("aws:// references need the section aws: region, names")
 
         def store() -> KeptStore:
-            from sidecar.adapters.credentials.aws import SecretsManager  # noqa: PLC0415  # 16 MB, likewise
+            from sidecar.adapters.credentials.aws.store import SecretsManager  # noqa: PLC0415  # 16 MB, likewise
 
             return SecretsManager(section, tenant, directory)
 

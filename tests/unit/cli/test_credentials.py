@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sidecar.adapters.credentials import master_key
-from sidecar.adapters.credentials.sealed import SealedStore
+from sidecar.adapters.credentials.sealed import master_key
+from sidecar.adapters.credentials.sealed.store import SealedStore
 from sidecar.model.credential import Reference
 from sidecar.rules.credential_terms import DAY
 from tests.fakes.certificates import Authority

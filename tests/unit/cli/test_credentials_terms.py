@@ -26,7 +26,7 @@ def written_days_ago(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # one zone is asked for
             return at
 
-    monkeypatch.setattr("sidecar.adapters.credentials.sealed_folder.datetime", Past)
+    monkeypatch.setattr("sidecar.adapters.credentials.sealed.folder.datetime", Past)
 
 
 def test_what_ends_soon_is_listed_soonest_first_with_a_certificates_own_end(tmp_path: Path) -> None:

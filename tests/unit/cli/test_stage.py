@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.credentials.sealed import SealedStore
+from sidecar.adapters.credentials.sealed.store import SealedStore
 from sidecar.cli import stage as module
 from sidecar.cli.stage import UPSTREAM_HOST, Stage, make_certificates
 from sidecar.config.load import read

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from sidecar.adapters.credentials.sealed_file import Kind
+from sidecar.adapters.credentials.sealed.file import Kind
 from sidecar.errors import Misconfigured
 from sidecar.rules.credential_types import KINDS, check_form, ends
 from tests.fakes.certificates import Authority

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.credentials.cached import CachedSource
-from sidecar.adapters.credentials.remote import Fetched, Loan
+from sidecar.adapters.credentials.remote.cached import CachedSource
+from sidecar.adapters.credentials.remote.store import Fetched, Loan
 from sidecar.adapters.credentials.remotes import OnFirstUse, RemoteSources
 from sidecar.config.remotes import AwsSection, VaultLogin, VaultSection
 from sidecar.errors import Misconfigured, Unavailable
@@ -17,7 +17,7 @@ from sidecar.model.credential import Reference, Terms
 from sidecar.model.secret import Secret
 from tests.fakes.clock import HeldClock
 from tests.fakes.observer import RecordingObserver
-from tests.unit.adapters.credentials.test_remote_store import ScriptedKeeper
+from tests.unit.adapters.credentials.remote.test_administration import ScriptedKeeper
 
 VAULT = VaultSection(address="http://127.0.0.1:1", login=VaultLogin(method="token", file="token"), timeout_seconds=1)
 OTHER = VaultSection(address="http://127.0.0.1:2", login=VaultLogin(method="token", file="token"), timeout_seconds=1)

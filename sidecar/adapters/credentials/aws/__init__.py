@@ -1,0 +1,1 @@
+"""``aws://``: AWS Secrets Manager."""

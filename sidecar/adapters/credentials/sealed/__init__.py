@@ -1,0 +1,1 @@
+"""``encrypted://``: credentials in files of ours, sealed under a master key."""

@@ -1,0 +1,1 @@
+"""``vault://``: HashiCorp Vault and OpenBao."""
