@@ -21,45 +21,60 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-class Authority:
-    """A certificate authority; ``file`` is its PEM."""
+def _begun(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, since: datetime, until: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(since)
+        .not_valid_after(until)
+    )
 
-    def __init__(self, folder: Path, name: str = "test authority") -> None:
+
+class Authority:
+    """A certificate authority; ``file`` is its PEM.
+
+    One that is not ``identified`` writes none of the key identifiers of RFC 5280, like many a private one.
+    """
+
+    def __init__(self, folder: Path, name: str = "test authority", *, identified: bool = True) -> None:
         self.folder = folder
         self._name = _name(name)
         self._key = ec.generate_private_key(ec.SECP256R1())
+        self._identified = identified
         now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(self._name)
-            .issuer_name(self._name)
-            .public_key(self._key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - DAY)
-            .not_valid_after(now + DAY)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
+        made = _begun(self._name, self._name, self._key, now - DAY, now + DAY).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
+        if identified:
+            signs = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+            itself = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+            made = made.add_extension(signs, critical=True).add_extension(itself, critical=False)
         self.file = folder / f"{name}.pem"
-        self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
+        self.file.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
     def client(self, name: str = "sidecar", days: float = 2) -> bytes:
         """PEM of a client's key and certificate, good for ``days`` from now (or since, where negative)."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(_name(name))
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - 30 * DAY)
-            .not_valid_after(now + days * DAY)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
+        certificate = self._named(
+            _begun(_name(name), self._name, key, now - 30 * DAY, now + days * DAY).add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+            )
+        ).sign(self._key, hashes.SHA256())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return private + certificate.public_bytes(Encoding.PEM)
+
+    def _named(self, certificate: x509.CertificateBuilder) -> x509.CertificateBuilder:
+        """With the identifier of the key that signs it, where this authority writes them."""
+        if not self._identified:
+            return certificate
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return certificate.add_extension(signer, critical=False)
 
     def wants_clients(self, context: ssl.SSLContext) -> ssl.SSLContext:
         """``context``, now of a server that talks to nobody without a certificate of this authority."""
@@ -95,17 +110,14 @@ class Authority:
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         subject = _name("common.example")
         now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject if self_signed else self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now + DAY if early else now - 3 * DAY)
-            .not_valid_after(now - DAY if expired else now + 2 * DAY)
+        since, until = now + DAY if early else now - 3 * DAY, now - DAY if expired else now + 2 * DAY
+        made = (
+            _begun(subject, subject if self_signed else self._name, key, since, until)
             .add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .sign(key if self_signed else self._key, hashes.SHA256())
+        )
+        certificate = (made if self_signed else self._named(made)).sign(
+            key if self_signed else self._key, hashes.SHA256()
         )
         file = self.folder / f"{certificate.serial_number:x}.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -22,6 +22,7 @@ import aiohttp
 
 from sidecar.adapters.policy.files import DATA_NAMES, FILES_LIMIT, FOLDER_DEPTH_LIMIT, TOTAL_BYTES_LIMIT
 from sidecar.adapters.policy.server_connection import Token
+from sidecar.adapters.trust import verifying
 from sidecar.errors import Misconfigured, Reason, Unavailable
 
 ARCHIVE_LIMIT: Final = TOTAL_BYTES_LIMIT + FILES_LIMIT * 4096  # bytes; what the shim reads of an archive unpacked
@@ -193,12 +194,8 @@ class HttpSource:
 
     async def _tls(self) -> ssl.SSLContext:
         if self._context is None:  # reading the authorities takes tens of milliseconds
-            self._context = await asyncio.to_thread(_context, self._ca_file)
+            self._context = await asyncio.to_thread(verifying, self._ca_file)
         return self._context
-
-
-def _context(ca_file: Path | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
 
 
 def _bound(archive: bytes | bytearray) -> None:

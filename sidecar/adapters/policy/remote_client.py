@@ -15,8 +15,10 @@ from typing import Any, Final
 import opa_client.errors as failures
 from opa_client.opa import OpaClient
 from requests import Response
+from requests.adapters import HTTPAdapter
 from requests.exceptions import HTTPError, RequestException, SSLError, TooManyRedirects
 
+from sidecar.adapters.trust import untrusting
 from sidecar.errors import Reason, Unavailable
 from sidecar.model.hosts import BaseUrl
 from sidecar.model.secret import Secret
@@ -57,10 +59,18 @@ def remote_client(
         timeout=_SECONDS,
     )
     session = client._session  # the client has no setting for these
+    session.mount("https://", _Adapter())
     session.trust_env = False
     session.max_redirects = 1
     session.hooks["response"].append(_stay)
     return client
+
+
+class _Adapter(HTTPAdapter):
+    """Connections that trust what they are told to on every Python alike; like the client's own they try once."""
+
+    def init_poolmanager(self, *given: Any, **named: Any) -> None:
+        super().init_poolmanager(*given, **named, ssl_context=untrusting())
 
 
 def _stay(response: Response, **_: Any) -> None:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from yarl import URL
 
 from sidecar.adapters.policy.server_answers import Unusable
+from sidecar.adapters.trust import verifying
 from sidecar.errors import Unavailable
 from sidecar.model.secret import Secret
 
@@ -133,8 +134,7 @@ class ServerConnection:
     def _context(self) -> ssl.SSLContext:
         settings = self._settings
         try:
-            context = ssl.create_default_context(cafile=settings.ca_file)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context = verifying(settings.ca_file)
             if settings.client_cert is not None:
                 _check_key(settings.client_key or settings.client_cert)
                 # A key that wants a passphrase must not ask for it on a terminal.

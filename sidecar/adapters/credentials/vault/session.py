@@ -21,6 +21,7 @@ from sidecar.adapters.credentials.remote.connections import POOLS, check_whole
 from sidecar.adapters.credentials.remote.store import StoreFailure
 from sidecar.adapters.credentials.vault.errors import understood
 from sidecar.adapters.credentials.vault.login import Granted, log_in, proof
+from sidecar.adapters.trust import untrusting
 from sidecar.config.remotes import VaultSection
 from sidecar.model.secret import Secret
 
@@ -45,6 +46,14 @@ class Login(NamedTuple):
     renewable: bool
 
 
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Connections that can be cut, and that trust what they are told to on every Python alike."""
+
+    def init_poolmanager(self, *given: Any, **named: Any) -> None:
+        super().init_poolmanager(*given, **named, ssl_context=untrusting())
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+
 class VaultSession:
     """Thread-safe. Every method raises ``StoreFailure``, and blocks for a few times ``timeout_seconds`` at most."""
 
@@ -54,8 +63,7 @@ class VaultSession:
         self._monotonic = monotonic
         self._connection = requests.Session()
         self._connection.trust_env = False
-        adapter = requests.adapters.HTTPAdapter()
-        adapter.poolmanager.pool_classes_by_scheme = POOLS
+        adapter = _Adapter()
         for prefix in ("http://", "https://"):
             self._connection.mount(prefix, adapter)
         self._connection.hooks["response"].append(_came)
