@@ -134,7 +134,11 @@ class EvidenceLog(Protocol):
         """Whether a new intent would be accepted now."""
 
     async def append(self, leaf: Leaf, document: bytes | None = None) -> Receipt:
-        """Return once ``leaf`` (its origin, index and time set by the log) and its sealed document are durable."""
+        """Return once ``leaf`` (its origin, index and time set by the log) and its sealed document are durable.
+
+        A caller that is cancelled while it waits leaves the record in line. An intent's caller is not interrupted:
+        the place is returned, and ``Task.cancelling`` says that it was stopped. It owes the intent an outcome.
+        """
 
     def digest(self, data: bytes) -> str:
         """HMAC-SHA-256 under the tenant's key, hex: for values that must not be guessed from their hash."""

@@ -20,6 +20,7 @@ what cannot be recorded is answered ``evidence_unavailable`` and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from random import random
@@ -136,6 +137,8 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     # 7
     resolved = clock.monotonic()
     trail.intent = (await parts.evidence.append(trail.intent_leaf(), trail.document)).index
+    if (task := asyncio.current_task()) is not None and task.cancelling():  # stopped meanwhile: nothing is sent
+        raise asyncio.CancelledError
     trail.lap("evidence", resolved, clock.monotonic())
     # 8, 9
     sent = await _credentialed(parts, trail, request, connector)
@@ -143,8 +146,6 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     inbound, scrubber = await _exchange(parts, permit, target, destination, request, sent, trail)
     trail.destination = DestinationUse(host=destination.host, port=destination.port, peer=inbound.peer)
     trail.result = Result(status=inbound.status)
-    if not isinstance(inbound.body, bytes):
-        trail.body = inbound.body
     # 11
     switches.check(principal, connector.id)
     clean, headers = cleaning(inbound, operation, permit.obligations, request.max_bytes, scrubber)
@@ -287,8 +288,8 @@ async def _renewed(
         renewed = inject(request, connector, credential, parts.clock.now())
     except SidecarError:
         return None
-    if not isinstance(refused.body, bytes):
-        await close(refused.body)
+    if trail.body is not None:
+        await close(trail.body)
     trail.credential = CredentialUse(ref=str(reference), version=credential.version)
     trail.laps["renewals"] = 1
     return renewed
@@ -327,6 +328,7 @@ async def _execute(
                 traffic.failed(section, code, clock.monotonic(), clock.now())
             else:
                 traffic.breaker.succeeded()
+            trail.body = None if isinstance(inbound.body, bytes) else inbound.body
             return inbound
         await clock.pause(pause)
         attempt += 1
@@ -410,7 +412,8 @@ async def _refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
         parts.observer.observe("credential_alarm", trail.alarm(error))
     evidence_id: str | None = None
     unknown = trail.principal is None
-    if error.code != "evidence_unavailable" and not (
+    owed = trail.intent is not None and not trail.closing  # an outcome, which the log takes while it takes anything
+    if (owed or error.code != "evidence_unavailable") and not (
         unknown and not parts.flood.admits(trail.call.peer, error.code, parts.clock.monotonic())
     ):
         try:

@@ -62,9 +62,11 @@ async def relay(
         ending = failed(error)
         raise ending from None
     finally:
-        await close(source)
-        # Cut while its reader was slow, a stream is only ever closed.
-        await ended(cut.error or ending if ending is _LEFT else ending)
+        try:
+            await close(source)
+        finally:
+            # Cut while its reader was slow, a stream is only ever closed.
+            await ended(cut.error or ending if ending is _LEFT else ending)
 
 
 async def close(body: AsyncIterator[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
@@ -114,3 +115,25 @@ async def test_a_closed_log_takes_nothing_and_says_so(log: Log) -> None:
     with pytest.raises(Unavailable) as failure:
         await log.append(a_leaf())
     assert failure.value.code == "evidence_unavailable"
+
+
+async def test_inv_7_who_is_stopped_while_an_intent_is_stored_learns_its_place_first(log: Log) -> None:
+    """Without the place nobody could record the outcome that the intent is owed."""
+
+    async def call() -> tuple[int, int]:
+        receipt = await log.append(a_leaf("intent"))
+        task = asyncio.current_task()
+        assert task is not None
+        return receipt.index, task.cancelling()
+
+    task = asyncio.create_task(call())
+    asyncio.get_running_loop().call_soon(task.cancel)  # once it waits, where it waits at all
+    assert await task == (0, 0 if isinstance(log, MemoryEvidence) else 1)
+
+
+async def test_who_is_stopped_while_another_record_is_stored_leaves_it_in_line(log: Log) -> None:
+    task = asyncio.create_task(log.append(a_leaf("refusal", code="denied")))
+    asyncio.get_running_loop().call_soon(task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert (await log.append(a_leaf())).index == 1

@@ -125,11 +125,18 @@ class SegmentLog:
         """Return once ``leaf`` (origin, index and time set here) and ``document``, sealed, are durable.
 
         Raises ``Unavailable("evidence_unavailable")``, and ``ValueError`` for a kind of leaf that does not exist.
-        A caller that is cancelled while it waits leaves the record in line.
+        A caller that is cancelled while it waits leaves the record in line; of an intent it is given the place all
+        the same, as the port says.
         """
         if leaf.kind not in LEAF_KINDS:
             raise ValueError(f"no such kind of leaf: {leaf.kind}")
-        return await self._bound().submit(Entry(leaf, self._clock.now(), document))
+        waiting = self._bound().submit(Entry(leaf, self._clock.now(), document))
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if waiting.cancelled():
+                raise
+            return waiting.result()
 
     def digest(self, data: bytes) -> str:
         """HMAC-SHA-256 under a key derived from the tenant's, hex."""

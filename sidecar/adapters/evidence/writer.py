@@ -28,7 +28,7 @@ from sidecar.adapters.evidence.appender import Appender, Batch, Condition, Entry
 from sidecar.adapters.evidence.disk import SyncFailedError
 from sidecar.adapters.evidence.frames import DOCUMENT_LIMIT
 from sidecar.errors import Unavailable
-from sidecar.model.evidence import Receipt
+from sidecar.model.evidence import INTENT, Receipt
 from sidecar.ports import Clock, Observer
 
 QUEUE_RECORDS: Final = 16_384
@@ -47,6 +47,16 @@ _NOT_TAKEN: Final = {
     Condition.READ_ONLY: "The evidence log's disk is read-only.",
     Condition.FAILED: _FAILED,
 }
+
+
+class _Owing(asyncio.Future[Receipt]):
+    """Waits for the place of an intent. Without it nobody could record the outcome, so it is not cancelled: who is
+    stopped meanwhile learns it first. The watchdog bounds that.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002  # the future's own signature
+        """No."""
+        return False
 
 
 class _Waiting(NamedTuple):
@@ -101,7 +111,9 @@ class Writer:
         refusal = self._refusal(entry.owed)
         if refusal is not None:
             raise _unavailable(refusal)
-        future = None if self._stalled else self._loop.create_future()
+        future: asyncio.Future[Receipt] | None = None
+        if not self._stalled:
+            future = _Owing(loop=self._loop) if entry.leaf.kind == INTENT else self._loop.create_future()
         self._queue.append(_Waiting(entry, future))
         self._queued_bytes += size
         if future is None:
