@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from sidecar.errors import Refused
 from sidecar.wire import encode
@@ -77,6 +77,7 @@ class OpenConnections:
         self.now = 0.0  # the loop's clock at the last sweep
         self.date = b""
         self._open: set[Open] = set()
+        self._serving: set[asyncio.Task[None]] = set()  # outlive connections whose peer left in the middle
         self._empty: asyncio.Future[None] | None = None
 
     def admit(self, connection: Open) -> bool:
@@ -101,13 +102,23 @@ class OpenConnections:
         framing = b"content-length: %d\r\n%b" % (len(reply.body), encode.CLOSE)
         return encode.message(reply.status, headers, framing, self.date, reply.body)
 
+    def serve(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """The task that answers the requests of an admitted connection."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._serving.add(task)
+        task.add_done_callback(self._served)
+        return task
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self._serving.discard(task)
+        self._tell_empty()
+
     def forget(self, connection: Open) -> None:
         """A connection is gone."""
         self._open.discard(connection)
         if connection.task is not None:
             self.connections -= 1
-        if not self._open and self._empty is not None and not self._empty.done():
-            self._empty.set_result(None)
+        self._tell_empty()
 
     def report(self, error: BaseException) -> None:
         """Log where a handler failed. Not what it said: messages of exceptions may hold anything."""
@@ -115,8 +126,13 @@ class OpenConnections:
         where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
         _log.error("a reply could not be made: %s at %s", type(error).__name__, where)
 
+    def _tell_empty(self) -> None:
+        if not self._open and not self._serving and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
     async def _emptied(self, seconds: float) -> bool:
-        if not self._open:
+        """Whether every connection is gone and every request answered before ``seconds`` are over."""
+        if not self._open and not self._serving:
             return True
         self._empty = asyncio.get_running_loop().create_future()
         done, _ = await asyncio.wait((self._empty,), timeout=seconds)

@@ -11,6 +11,7 @@ from sidecar.wire.open_connections import Handler, OnMalformed, OpenConnections,
 from sidecar.wire.serving import Connection
 
 _DRAIN_GRACE_SECONDS: Final = 0.05
+_CUT_SECONDS: Final = 2.5  # until what was cut is recorded: a disk that hangs is given up after two
 
 
 class Server(OpenConnections):
@@ -45,7 +46,10 @@ class Server(OpenConnections):
         self.limits = limits
 
     async def drain(self, seconds: float) -> bool:
-        """Stop accepting, answer what was asked, close. False if something was cut after ``seconds``."""
+        """Stop accepting, answer what was asked, close. False if something was cut after ``seconds``.
+
+        What peers asked that have left meanwhile is waited for as well: it must reach its record.
+        """
         self.draining = True
         if self._listening is not None:
             self._listening.close()
@@ -58,9 +62,9 @@ class Server(OpenConnections):
         if not clean:
             for connection in tuple(self._open):
                 connection.abort()
-                if connection.task is not None:
-                    connection.task.cancel()
-            await self._emptied(1.0)
+            for task in tuple(self._serving):
+                task.cancel()
+            await self._emptied(_CUT_SECONDS)
         if self._timer is not None:
             self._timer.cancel()
         return clean

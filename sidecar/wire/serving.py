@@ -30,7 +30,7 @@ class Connection(Incoming):
             # A peer that is gone already has no name.
             host, port = (transport.get_extra_info("peername") or ("", 0))[:2]
             self._peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            self.task = self._loop.create_task(self._serve())
+            self.task = self._server.serve(self._serve())
             return
         farewell = self._server.farewell()
         if farewell is None:

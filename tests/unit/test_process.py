@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from sidecar.cli.keys import make
 from sidecar.config.load import Loaded, read
 from sidecar.errors import Misconfigured
 from sidecar.process import SWITCH_SECONDS, Process, run
-from tests.fakes.upstream import recorder, until, upstream
+from tests.fakes.upstream import Conversation, recorder, until, upstream
 from tests.unit.config.builders import changed, written
 
 KEY = make("reader", "reader")
@@ -195,6 +196,39 @@ async def test_a_drain_closes_every_door_and_the_evidence_holds(home: Home) -> N
     assert (report.ok, report.records, report.checkpoint_size, report.unknown) == (True, 2, 2, [])
     home.lines.close()
     assert home.events("stopped")[0]["clean"] is True
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_inv_7_a_drain_that_cuts_a_call_records_what_became_of_it(
+    stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DRAIN_SECONDS", 0.2)
+
+    async def silent(conversation: Conversation) -> None:
+        far.requests.append(await conversation.request())
+        await conversation.rest()
+
+    async with upstream(silent) as far:
+        home = Home(tmp_path, far.port, [])
+        started = home.process()
+        await started.start()
+        _, caller = await asyncio.open_connection("127.0.0.1", started.ports["access"])
+        caller.write(
+            b"POST /v1/connectors/up/operations/read HTTP/1.1\r\nHost: door\r\nAuthorization: Bearer %b\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}" % KEY.key.encode()
+        )
+        await until(lambda: bool(far.requests))
+        if not stays:
+            caller.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            caller.transport.abort()
+            await until(lambda: started._server.connections == 0)
+        await started.drain()
+        caller.transport.abort()
+        home.close()
+    report = await asyncio.to_thread(verify_log, tmp_path / "evidence")
+    assert (report.ok, report.records, report.unknown) == (True, 2, [])
+    assert [line["clean"] for line in home.events("stopped")] == [False]
+    assert [line["code"] for line in home.events("call")] == ["cancelled"]
 
 
 async def test_a_folder_is_served_again_after_the_end(home: Home) -> None:

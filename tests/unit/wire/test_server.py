@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
 
 import pytest
@@ -96,6 +97,52 @@ def test_drain_cuts_what_does_not_finish() -> None:
         assert door.run(door.server.drain(0.05)) is False
         assert read_all(busy) == b""
         assert (door.server.connections, door.server.in_flight) == (0, 0)
+
+
+def reset(peer: socket.socket) -> None:
+    """Leave without a word: the next thing the server hears is a RST."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def test_inv_7_drain_waits_for_the_answer_to_a_peer_that_left() -> None:
+    """What was begun for it has to reach its record, and the log is closed behind the drain."""
+    held = Held()
+    with Door(handler=held) as door:
+        with door.connect() as busy:
+            busy.sendall(GET)
+            assert held.started.wait(WAIT)
+            reset(busy)
+        assert comes_true(lambda: door.server.connections == 0)
+        draining = asyncio.run_coroutine_threadsafe(door.server.drain(WAIT), door.loop)
+        door.run(asyncio.sleep(0.1))
+        assert not draining.done()
+        assert held.release is not None
+        door.loop.call_soon_threadsafe(held.release.set)
+        assert draining.result(WAIT) is True
+
+
+def test_drain_cuts_the_answer_to_a_peer_that_left_and_waits_until_it_is_told_off() -> None:
+    told = threading.Event()
+
+    async def handler(request: Request) -> Reply:
+        try:
+            return await held(request)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.02)  # its record takes a moment
+            told.set()
+            raise
+
+    held = Held()
+    with Door(handler=handler) as door:
+        with door.connect() as busy:
+            busy.sendall(GET)
+            assert held.started.wait(WAIT)
+            reset(busy)
+        assert comes_true(lambda: door.server.connections == 0)
+        assert door.run(door.server.drain(0.05)) is False
+        assert told.is_set()
+        assert door.server.in_flight == 0
 
 
 async def test_a_port_that_is_taken_is_an_error() -> None:
