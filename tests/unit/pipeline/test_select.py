@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -10,7 +11,15 @@ import pytest
 from sidecar.config.sections import Config
 from sidecar.errors import Refused
 from sidecar.model.call import Call
-from sidecar.pipeline.select import LONGEST_VIOLATION, MOST_VIOLATIONS, find_plane, select, validate
+from sidecar.pipeline.select import (
+    LONGEST_VIOLATION,
+    MOST_SEARCHED,
+    MOST_SEARCHED_FOR_ONE,
+    MOST_VIOLATIONS,
+    find_plane,
+    select,
+    validate,
+)
 from sidecar.rules.catalogue import Operation, Standing, compile_catalogue
 from tests.fakes.parts import CONFIG, changed
 
@@ -103,6 +112,30 @@ def test_the_list_of_violations_is_bounded() -> None:
     reasons = refusal({"id": "7", "fields": [1] * 1000}).reasons
     assert len(reasons) == MOST_VIOLATIONS + 1
     assert reasons[-1].code == "more_violations"
+
+
+@pytest.mark.parametrize(
+    ("size", "places"),
+    [
+        (MOST_SEARCHED - 2, ["parameters/fields/0"] * (MOST_VIOLATIONS + 1)),
+        (MOST_SEARCHED, ["parameters/fields/0", "parameters"]),
+        (MOST_SEARCHED_FOR_ONE, ["parameters"]),
+    ],
+)
+def test_of_a_long_payload_the_first_violation_is_told_and_of_a_very_long_one_none(
+    size: int, places: list[str]
+) -> None:
+    reasons = refusal({"id": "7", "fields": [1] * size}).reasons
+    assert len(reasons) == len(places)
+    assert reasons[0].message.partition(":")[0] == places[0]
+    assert ("too many values" in reasons[-1].message) == (size > MOST_SEARCHED - 2)
+
+
+@pytest.mark.parametrize("wrong", [{"fields": [1] * 500_000}, {"id": [[]] * 300_000}, {"page": "x" * 1_000_000}])
+def test_a79_a_payload_of_a_megabyte_that_does_not_match_is_refused_at_once(wrong: dict[str, object]) -> None:
+    before = time.thread_time()
+    assert refusal({"id": "7"} | wrong).code == "invalid_payload"
+    assert time.thread_time() - before < 0.2
 
 
 def test_a_violation_neither_quotes_the_payload_nor_grows_with_it() -> None:
