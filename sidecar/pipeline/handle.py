@@ -31,12 +31,12 @@ import msgspec
 from sidecar.errors import Refused, SidecarError, Unavailable, UpstreamFailure
 from sidecar.model.call import Call, Outcome
 from sidecar.model.credential import Reference
-from sidecar.model.decision import DestinationFacts, Permit
+from sidecar.model.decision import DestinationFacts, Obligations, Permit
 from sidecar.model.evidence import CredentialUse, DestinationUse, Result
 from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.model.principal import Principal
 from sidecar.pipeline import decide
-from sidecar.pipeline.answer import interpret
+from sidecar.pipeline.answer import interpret, is_read
 from sidecar.pipeline.cleaning import Cleaning, cleaning
 from sidecar.pipeline.compose import compose, is_idempotent, shortened
 from sidecar.pipeline.facts import document, facts
@@ -61,6 +61,7 @@ FAILING_STATUSES = frozenset({502, 503, 504})
 
 NOTHING_SECRET = Scrubber(())
 SCRUBBED_AT_ONCE = 1 << 14  # bytes; a hostile body of this size takes some milliseconds
+INTERPRETED_AT_ONCE = 1 << 15  # the same
 
 # Refused before a head could be read, so no key could be seen either.
 UNREADABLE = frozenset(
@@ -153,7 +154,7 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
         return await _stream(parts, trail, target, inbound, headers, clean)
     raw = await _scrub(parts, clean, inbound.body)
     # 12
-    body = interpret(raw, operation, permit.obligations)
+    body = await _interpret(raw, operation, permit.obligations)
     # 13
     trail.result = Result(status=inbound.status, bytes=len(body), hash=parts.evidence.digest(body))
     trail.lap("total", trail.started, clock.monotonic())
@@ -345,6 +346,13 @@ async def _scrub(parts: Parts, clean: Cleaning, body: bytes) -> bytes:
         pieces.append(piece)
         await parts.clock.pause(0)
     return b"".join(pieces)
+
+
+async def _interpret(raw: bytes, operation: Operation, obligations: Obligations) -> bytes:
+    """The interpreted and masked body. A long one beside the loop: of many small values each takes its time."""
+    if len(raw) <= INTERPRETED_AT_ONCE or not is_read(operation, obligations):
+        return interpret(raw, operation, obligations)
+    return await asyncio.to_thread(interpret, raw, operation, obligations)
 
 
 async def _stream(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 MASKED: Final = "[MASKED]"
 ANY: Final = "*"
+_NUMBER: Final = re.compile(r"\A(?:0|[1-9][0-9]{0,17})\Z")
 _POINTER: Final = re.compile(r"\A(?:/(?:[^~/]|~[01])*)*\Z", re.DOTALL)
 
 
@@ -45,7 +46,13 @@ def _mask(value: Any, tokens: list[str]) -> Any:
         for member in value if name == ANY else [name] if name in value else []:
             value[member] = _mask(value[member], rest)
     elif isinstance(value, list):
-        for at, item in enumerate(value):
-            if name in (ANY, str(at)):
-                value[at] = _mask(item, rest)
+        for at in range(len(value)) if name == ANY else _place(name, len(value)):
+            value[at] = _mask(value[at], rest)
     return value
+
+
+def _place(name: str, length: int) -> range:
+    """The element that ``name`` is the number of, written in the one way there is; none where it is not."""
+    if _NUMBER.match(name) is None or int(name) >= length:
+        return range(0)
+    return range(int(name), int(name) + 1)

@@ -33,7 +33,21 @@ def test_a_value_is_masked(document: Any, pointer: str, expected: Any) -> None:
     assert mask(document, [pointer]) == expected
 
 
-@pytest.mark.parametrize("pointer", ["/missing", "/a/b/c", "/a/9", "/a/-1", "/a/01", "/a/0/x"])
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        "/missing",
+        "/a/b/c",
+        "/a/9",
+        "/a/1",
+        "/a/-1",
+        "/a/01",
+        "/a/00",
+        "/a/\N{ARABIC-INDIC DIGIT ZERO}",
+        "/a/0/x",
+        "/a/" + "9" * 5000,
+    ],
+)
 def test_what_is_not_there_is_no_error(pointer: str) -> None:
     assert mask({"a": [1]}, [pointer]) == {"a": [1]}
 
