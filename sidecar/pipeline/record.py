@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from sidecar.errors import SidecarError
+from sidecar.errors import SidecarError, Unavailable
 from sidecar.model.call import Call
 from sidecar.model.decision import Decision, Obligations
 from sidecar.model.evidence import (
@@ -30,6 +30,7 @@ from sidecar.model.principal import Principal
 from sidecar.pipeline.select import Target
 from sidecar.pipeline.traffic import Traffic
 
+MOST_RECORDED: Final = 16 << 20  # bytes of two bodies; in base64 they are under the log's limit for a document
 _MICROSECONDS = 1_000_000
 _NOTHING = Obligations()
 
@@ -211,8 +212,12 @@ def agents_view(leaf: Leaf) -> Leaf:
 def body_record(request: bytes, answer: bytes) -> bytes:
     """The bodies of an exchange as one document, sealed beside the outcome: base64, because they may be anything.
 
-    The request's is the one before the credential; the answer's is scrubbed.
+    The request's is the one before the credential; the answer's is scrubbed. Raises
+    ``Unavailable("answer_too_large")`` for more than the log would take: the outcome itself must not be lost.
     """
+    if len(request) + len(answer) > MOST_RECORDED:
+        detail = f"The policy records both bodies, which may have {MOST_RECORDED} bytes together; these have more."
+        raise Unavailable("answer_too_large", detail)
     encoded = {"request": base64.b64encode(request).decode(), "answer": base64.b64encode(answer).decode()}
     return msgspec.json.encode(encoded)
 

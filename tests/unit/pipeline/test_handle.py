@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
 
+from sidecar.adapters.evidence.frames import DOCUMENT_LIMIT
 from sidecar.errors import Refused, UpstreamFailure
 from sidecar.pipeline.handle import handle, recognise
+from sidecar.pipeline.record import MOST_RECORDED
 from tests.fakes.answers import JSON_TYPE, answered
 from tests.fakes.parts import SECRET, allowing, changed, code, decision, denying, in_flight, raising, set_stage
 
@@ -272,6 +274,15 @@ async def test_bodies_are_recorded_when_the_policy_says_so() -> None:
     kept = json.loads(stage.evidence.documents[1])
     assert base64.b64decode(kept["request"]) == b'{"item":"x","source":"agent"}'
     assert base64.b64decode(kept["answer"]) == b'{"echo":"[REDACTED]"}'
+
+
+async def test_inv_7_bodies_that_the_log_would_not_take_do_not_cost_the_outcome() -> None:
+    config = changed("connectors.crm.operations.add.answer", {"max_bytes": 1 << 30})
+    stage = set_stage(config, answered(b"x" * MOST_RECORDED), rule=allowing(record_bodies=True))
+    outcome = await stage.handle(connector="crm", operation="add", parameters={"item": "x"})
+    assert code(outcome) == "answer_too_large"
+    assert (stage.kinds, stage.evidence.leaves[1].code) == (["intent", "outcome"], "answer_too_large")
+    assert MOST_RECORDED / 3 * 4 < DOCUMENT_LIMIT
 
 
 async def test_bodies_are_not_recorded_otherwise() -> None:
