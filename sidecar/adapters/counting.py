@@ -37,9 +37,8 @@ class LocalCounter:
             if len(arrivals) >= self._sweep_at and not self._room(now):
                 return max(min(arrivals.values()) - now, 1.0 / per_second)
             tat = 0.0
-        tat, wait = gcra(tat, now, per_second, burst)
-        if wait is None:
-            self._arrivals[key] = tat
+        arrivals = self._arrivals  # another one after a sweep
+        arrivals[key], wait = gcra(tat, now, per_second, burst)
         return wait
 
     def _room(self, now: float) -> bool:

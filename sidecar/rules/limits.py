@@ -40,14 +40,16 @@ def gcra(tat: float, now: float, rate: float, burst: int) -> tuple[float, float 
 
     The generic cell rate algorithm (ITU-T I.371): a call conforms while its theoretical arrival time is at most
     ``burst - 1`` intervals ahead of ``now``. Any window of t seconds passes at most ``burst + rate * t`` (L03), which
-    a fixed window does not hold at its edge. ``tat`` starts at 0.0; a clock that goes back only makes callers wait.
+    a fixed window does not hold at its edge. ``tat`` starts at 0.0. One that is further ahead than any burst of this
+    rate can bring it is of a slower rate, which was raised since: all it costs is the burst. Keep what is returned.
     """
     interval = 1.0 / rate
     start = tat if tat > now else now
     wait = start - now - (burst - 1) * interval
     # Sums of intervals drift by some ulps of a large clock value; a nanosecond is below any rate that can be set.
     if wait > 1e-9:
-        return tat, wait
+        spent = now + burst * interval
+        return (spent, interval) if tat > spent + 1e-9 else (tat, wait)
     return start + interval, None
 
 

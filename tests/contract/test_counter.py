@@ -48,6 +48,20 @@ async def test_being_refused_costs_nothing(make: Make) -> None:
     assert await counter.take("k", 1.0, 1) is None
 
 
+async def test_a_rate_that_was_raised_holds_from_the_next_call_on(make: Make) -> None:
+    clock = HeldClock()
+    counter = make(clock)
+    for _ in range(10):
+        assert await counter.take("k", 10 / 3600, 10) is None
+    assert await counter.take("k", 10 / 3600, 10) == pytest.approx(360.0)
+    for _ in range(3):
+        wait = await counter.take("k", 100.0, 10)
+        assert wait is not None
+        assert wait <= 0.1 + 1e-9
+    clock.advance(0.1)
+    assert await counter.take("k", 100.0, 10) is None
+
+
 async def test_idle_time_saves_up_one_burst_only(make: Make) -> None:
     clock = HeldClock()
     counter = make(clock)
