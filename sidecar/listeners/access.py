@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.errors import Refused, SidecarError
+from sidecar.errors import Refused, SidecarError, Unavailable
 from sidecar.listeners.routes import AGENT, Route, Routes
 from sidecar.model.call import Call, Outcome
 from sidecar.model.evidence import Leaf
@@ -66,6 +66,11 @@ class AccessDoor:
                 return refused
             allowed = ", ".join(self._routes.methods(request.target.partition("?")[0]))
             return refused._replace(headers=[*refused.headers, (b"allow", allowed.encode("ascii"))])
+        except Exception as error:  # a fault of our own outside of any call, which would have recorded it
+            self._parts.observer.observe("failure", {"error": type(error).__name__})
+            return await self._refused(
+                request, Unavailable("internal_error", "The sidecar failed while handling the request.")
+            )
 
     async def malformed(self, error: Refused, peer: str) -> Reply:
         """The reply to bytes that are not an acceptable request."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -11,6 +11,7 @@ from sidecar.listeners.access import AccessDoor, reply
 from sidecar.model.call import Outcome, Problem
 from sidecar.wire.message import Reply
 from tests.fakes.answers import Pieces, answered
+from tests.fakes.evidence import MemoryEvidence
 from tests.fakes.parts import CONFIG, Stage, changed, decision, denying, key_of, set_stage
 from tests.fakes.requests import asking, document, header
 
@@ -257,6 +258,19 @@ async def test_bytes_that_are_no_request_are_refused_and_recorded() -> None:
     answer = await AccessDoor(stage.parts).malformed(Refused("malformed", "Two lengths."), "10.0.0.9:1")
     assert (code(answer), answer.status) == ("malformed", 400)
     assert (stage.evidence.leaves[0].code, stage.evidence.leaves[0].peer) == ("malformed", "10.0.0.9:1")
+
+
+async def test_a_fault_of_our_own_outside_of_a_call_is_recorded_and_tells_nothing() -> None:
+    class Broken(MemoryEvidence):
+        async def recent(self, *_: object) -> NoReturn:
+            raise OSError("/secret/place")
+
+    stage = set_stage(reader=Broken())
+    answer = await asked(stage, "GET", "/v1/evidence")
+    assert (code(answer), answer.status) == ("internal_error", 500)
+    assert "secret" not in str(document(answer))
+    assert [(leaf.code, leaf.principal) for leaf in stage.evidence.leaves] == [("internal_error", "alice")]
+    assert stage.observer.named("failure") == [{"error": "OSError"}]
 
 
 async def test_what_is_not_there_is_a_problem_too() -> None:
