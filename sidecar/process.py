@@ -127,18 +127,25 @@ class Process:
         clean = await self._server.drain(DRAIN_SECONDS)
         if self._following is not None:
             self._following.cancel()
-        with contextlib.suppress(SidecarError):  # evidence is not writable: readiness said so
-            await record_counted(self._built.parts, self._door.new_id)
-        await self._admin.door.close()
-        await self._built.caller.close()
-        await self._built.registry.close()
-        await self._built.remote.close()
-        await self._built.evidence.close()
+        built = self._built
+        await self._ended("count", self._record_counted)
+        await self._ended("admin", self._admin.door.close)
+        await self._ended("caller", built.caller.close)
+        await self._ended("registry", built.registry.close)
+        await self._ended("remote", built.remote.close)
+        await self._ended("evidence", built.evidence.close)
         self._lag.stop()
-        await self._built.policy.close()
+        await self._ended("policy", built.policy.close)
         if self._metrics is not None:
-            await self._metrics.close()
-        self._built.parts.observer.observe("stopped", {"clean": clean})
+            await self._ended("metrics", self._metrics.close)
+        built.parts.observer.observe("stopped", {"clean": clean})
+
+    async def _ended(self, part: str, close: Callable[[], Awaitable[None]]) -> None:
+        """End one part. What fails is told, and keeps none of those behind it open: evidence is one of the last."""
+        try:
+            await close()
+        except Exception as error:
+            self._built.parts.observer.observe("failure", {"task": f"close {part}", "error": type(error).__name__})
 
     def readiness(self) -> dict[str, bool]:
         """What must hold for a call to be allowed at all."""
@@ -243,10 +250,16 @@ class Process:
         parts.observer.observe("decisions", parts.decisions.tell())
         parts.observer.observe("connections", {"door": "access", "open": self._server.connections})
         parts.observer.observe("registry_state", {"age": self._registry_age(), "switches": len(parts.switches.names)})
-        for name, traffic in parts.traffic.items():
-            parts.observer.observe("breaker", {"connector": name, "state": traffic.breaker.state})
+        for name, traffic in tuple(parts.traffic.items()):
+            gone = name not in parts.catalogue.connectors and not traffic.in_flight
+            if gone:
+                del parts.traffic[name]
+            parts.observer.observe("breaker", {"connector": name, "state": None if gone else traffic.breaker.state})
+        await self._record_counted()
+
+    async def _record_counted(self) -> None:
         with contextlib.suppress(SidecarError):  # evidence is not writable now; the counts stay for the next time
-            await record_counted(parts, self._door.new_id)
+            await record_counted(self._built.parts, self._door.new_id)
 
     def _around(self) -> Around:
         return Around(

@@ -231,6 +231,38 @@ async def test_inv_7_a_drain_that_cuts_a_call_records_what_became_of_it(
     assert [line["code"] for line in home.events("call")] == ["cancelled"]
 
 
+async def test_a_part_that_does_not_end_well_leaves_the_evidence_closed(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = home.process()
+    await started.start()
+    assert await call(started) == (200, None)
+    monkeypatch.setattr(started._built.registry, "close", fails)
+    await started.drain()
+    report = await asyncio.to_thread(verify_log, home.folder / "evidence")
+    assert (report.ok, report.records, report.checkpoint_size) == (True, 2, 2)
+    home.lines.close()
+    assert [event["task"] for event in home.events("failure")] == ["close registry"]
+    assert home.events("stopped")
+
+
+async def test_the_circuit_of_a_connector_that_was_taken_out_is_told_no_more(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COUNT_SECONDS", 0.01)
+    started = home.process()
+    await started.start()
+    assert await call(started) == (200, None)
+    circuit = {"connector": "up", "state": "closed"}
+    metrics = started._built.metrics.registry
+    await until(lambda: metrics.get_sample_value("sidecar_breaker_state", circuit) == 1.0)
+    home.write(changed("connectors", {}, home.document))
+    await started.reload()
+    await until(lambda: metrics.get_sample_value("sidecar_breaker_state", circuit) is None)
+    assert started._built.parts.traffic == {}
+    await started.drain()
+
+
 async def test_a_folder_is_served_again_after_the_end(home: Home) -> None:
     for expected in (2, 4):
         started = home.process()

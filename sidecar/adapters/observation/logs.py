@@ -84,6 +84,9 @@ class JsonLogObserver:
     def _is_news(self, event: str, fields: dict[str, Any]) -> bool:
         if event == "breaker":
             connector, state = fields["connector"], fields["state"]
+            if state is None:
+                self._circuits.pop(connector, None)
+                return False
             before = self._circuits.get(connector, CLOSED)
             self._circuits[connector] = state
             return before != str(state)

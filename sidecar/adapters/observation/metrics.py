@@ -11,7 +11,7 @@ policy_rejected  code: why what was offered may not decide (the alarm)
 policy_source outcome (answers, failed): whether bundles can be fetched
 reload        outcome (loaded, failed), of the configuration
 credential    outcome (resolved, or a reason code)
-breaker       connector, state (closed, open, half_open)
+breaker       connector, state (closed, open, half_open; None: there is no such connector any more)
 connections   door, open
 registry_state age (seconds since it was read; None before the first time), switches (kill switches set)
 decisions     hits, misses and passed (by the cache, not looked up) since the last time; entries and bytes now
@@ -170,7 +170,11 @@ class MetricsObserver(Collector):
 
     def _on_breaker(self, fields: dict[str, Any]) -> None:
         for state in _BREAKER_STATES:
-            self._breaker.set(1.0 if state == fields["state"] else 0.0, (fields["connector"], state))
+            key = (fields["connector"], state)
+            if fields["state"] is None:
+                self._breaker.drop(key)
+            else:
+                self._breaker.set(1.0 if state == fields["state"] else 0.0, key)
 
     def _on_registry_state(self, fields: dict[str, Any]) -> None:
         self._switches.set(fields["switches"])

@@ -71,6 +71,10 @@ class Level:
         if key in self._values or len(self._values) < self._limit:
             self._values[key] = float(value)
 
+    def drop(self, key: tuple[str, ...]) -> None:
+        """What these label values stood for is gone."""
+        self._values.pop(key, None)
+
     def family(self) -> GaugeMetricFamily:
         """What a scrape shows."""
         family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
