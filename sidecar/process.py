@@ -24,7 +24,7 @@ from sidecar.administration import Administration, Around
 from sidecar.config.load import Loaded, fingerprint
 from sidecar.errors import Misconfigured, SidecarError
 from sidecar.listeners.access import AccessDoor
-from sidecar.listeners.listening import cannot_listen
+from sidecar.listeners.listening import cannot_listen, check_parser
 from sidecar.listeners.metrics import MetricsDoor, serve_metrics
 from sidecar.pipeline.handle import record_counted
 from sidecar.rules.addresses import own_addresses
@@ -81,6 +81,7 @@ class Process:
             raise
 
     async def _open(self) -> None:
+        check_parser()
         config = self._loaded.config
         await self._built.evidence.start()
         await self._built.policy.load()

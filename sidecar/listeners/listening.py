@@ -6,6 +6,8 @@ import errno
 import os
 from typing import Final
 
+from aiohttp import http_parser
+
 from sidecar.errors import Misconfigured
 
 _NEXT: Final = {
@@ -13,6 +15,17 @@ _NEXT: Final = {
     errno.EADDRNOTAVAIL: "This machine does not have that address: set one that it has",
     errno.EACCES: "That port is not for every user: set one above 1023",
 }
+
+
+def check_parser() -> None:
+    """aiohttp falls back to a parser in Python without a word, and most known ways to smuggle a request past aiohttp
+    were through that one. Raises ``Misconfigured`` where it did (H24).
+    """
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise Misconfigured(
+            "aiohttp would read requests with its parser in Python instead of llhttp. Unset AIOHTTP_NO_EXTENSIONS, "
+            "or install aiohttp from a wheel built for this platform"
+        )
 
 
 def cannot_listen(field: str, host: str, port: int, error: OSError) -> Misconfigured:

@@ -106,6 +106,11 @@ def test_a_master_key_that_anybody_can_read_is_refused(house: House) -> None:  #
     check_told(house, "master.key", "600")
 
 
+def test_h24_a_parser_in_python_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_NO_EXTENSIONS", "1")
+    check_told(house, "AIOHTTP_NO_EXTENSIONS", "parser")
+
+
 def test_evidence_of_another_tenant_is_not_continued(house: House) -> None:
     house.start()
     assert house.stop() == 0

@@ -6,8 +6,10 @@ import errno
 import socket
 
 import pytest
+from aiohttp import http_parser
 
-from sidecar.listeners.listening import cannot_listen
+from sidecar.errors import Misconfigured
+from sidecar.listeners.listening import cannot_listen, check_parser
 
 
 def test_a_port_that_is_taken_names_the_setting_and_the_next_step() -> None:
@@ -34,3 +36,10 @@ def test_what_is_not_foreseen_is_told_as_the_system_says_it() -> None:
     assert cannot_listen("doors.admin", "h", 1, error).detail == (
         "doors.admin: cannot listen on h:1: Name or service not known"
     )
+
+
+def test_h24_only_the_compiled_parser_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_parser()
+    monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
+    with pytest.raises(Misconfigured, match="AIOHTTP_NO_EXTENSIONS"):
+        check_parser()
