@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.errors import Refused
+from sidecar.wire.gate import read_head
 from tests.attacks.door import Door, conversation
 
 NEXT = b"GET /smuggled HTTP/1.1\r\nHost: door\r\n\r\n"
@@ -159,7 +161,6 @@ CASES: dict[str, tuple[int, bytes]] = {
             b"/pub/../admin", b"/..", b"/../", b"/.", b"/a/./b", b"/a/..", b"/a/%2e%2e/b", b"/a/%2E./b",
             b"/%252e%252e/b",
             b"/a\\b", b"/a%5cb", b"//a", b"/a//b", b"/a/b//", b"/a;p", b"/a%3bp", b"/a%00", b"/a%0d%0a", b"/a%7f",
-            b"/a%2fb",
             b"/a#f", b"/a?b#f", b"http://u@door/", b"http://u:p@door/", b"u@door", b"/a%", b"/a%4", b"/a%zz",
             b"/a?%zz",
             b"/a?b%00", b"/a?b%0a", b"/a\xc3\xa9", b"/a%c0%ae", b"/a%ff", b'/a"b', b"/a<b", b"/a{b}", b"/a|b",
@@ -167,6 +168,8 @@ CASES: dict[str, tuple[int, bytes]] = {
             b"/a?b\\", b'/a?"', b"*", b"a", b"?a", b"door:443", b"", b"/..?a", b"/a/..?a",
         )
     },
+    "A81 an encoded slash": (400, get(target=b"/a%2fb")),
+    "A81 an encoded slash in upper case": (400, get(target=b"/a%2Fb")),
     # sizes
     "A79 64 KiB header": (431, get(b"A: " + b"b" * 65536)),
     "A79 64 KiB name": (431, get(b"a" * 65536 + b": b")),
@@ -202,6 +205,19 @@ def test_a_bad_message_is_refused_and_ends_the_connection(door: Door, name: str)
     assert answers[0].header("connection") == "close"
     targets = [request.target for request in door.heard]
     assert targets == ([] if not heard_before_its_body_failed(raw) else ["/v1/access"])
+
+
+def is_refused_by_its_head(name: str) -> bool:
+    status, raw = CASES[name]
+    return status not in (413, 431) and b"\r\n\r\n" in raw and not raw.startswith(chunked(b""))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if is_refused_by_its_head(name)])
+def test_the_first_reader_alone_refuses_a_bad_head(name: str) -> None:
+    """Two readers are two only while neither leans on the other."""
+    _, raw = CASES[name]
+    with pytest.raises(Refused):
+        read_head(raw[: raw.index(b"\r\n\r\n") + 4], 100)
 
 
 @pytest.mark.parametrize("name", [name for name, (_, raw) in CASES.items() if len(raw) < 1000])

@@ -70,6 +70,20 @@ def test_the_upstream_gets_the_secret_and_nobody_else_ever_sees_it(secured: Secu
     assert found(SECRET, {**written, **shown(answers)}) == []
 
 
+@pytest.mark.parametrize("status", ["301 Moved", "303 See Other", "307 Temporary", "308 Permanent"])
+def test_a33_a34_a35_a_redirect_takes_neither_the_credential_nor_the_body_elsewhere(
+    secured: Secured, status: str
+) -> None:
+    house, far = secured
+    with Far() as other:  # another origin, and plain http after https
+        where = f"http://127.0.0.1:{other.port}/elsewhere"
+        far.behave = says(answer(b"{}", status, f"Location: {where}"))
+        answered = house.operation("write", {"topic": "placeholder"})
+        assert (answered.status, answered.headers["Location"]) == (int(status[:3]), where)
+        assert [seen.headers["authorization"] for seen in far.seen] == [f"Bearer {SECRET}"]
+        assert other.connections == 0
+
+
 @pytest.mark.parametrize("form", sorted(forms(SECRET)))
 def test_the_search_for_the_secret_finds_it(form: bytes) -> None:
     assert found(SECRET, {"a": b"...", "b": b"-" + form + b"-"}) == ["b"]

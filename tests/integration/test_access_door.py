@@ -131,6 +131,17 @@ async def test_two_keys_in_one_request(client: Client, stage: Stage) -> None:
     assert len(stage.evidence.leaves) == 1
 
 
+@pytest.mark.parametrize("nominated", ["authorization", "Authorization, content-type", "host, content-length"])
+async def test_h15_no_header_that_counts_is_taken_away_by_naming_it_in_connection(
+    client: Client, stage: Stage, nominated: str
+) -> None:
+    body = b'{"parameters":{"id":"7"}}'
+    sent = request("POST", "/v1/connectors/crm/operations/get", body, more=f"Connection: {nominated}\r\n")
+    status, _, answer = parsed(await client.raw(sent))
+    assert (status, answer) == (200, b'{"ok":true}')
+    assert [leaf.principal for leaf in stage.evidence.leaves] == ["alice", "alice"]
+
+
 async def test_a_stream_ends_with_its_evidence_id(client: Client, stage: Stage) -> None:
     stage.caller.script.insert(
         0, answered(Pieces(b"one\n", b"two\n"), 200, [(b"content-type", b"text/event-stream")])
