@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -215,6 +216,21 @@ async def test_decisions_are_kept_only_where_the_configuration_says_so() -> None
         await engine.look()
         assert engine.reads is None and not engine.reads_destination
         await engine.close()
+
+
+async def test_p07_decisions_are_kept_for_a_second_after_a_good_look_and_no_longer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that no longer answers looks may have another policy by now, though it answered a moment ago."""
+    began = time.monotonic()
+    now = began
+    monkeypatch.setattr("sidecar.adapters.policy.server.time", SimpleNamespace(monotonic=lambda: now))
+    await house.engine.look()
+    for later, kept in ((0.9, True), (1.0, False)):
+        now = began + later
+        assert state(house.engine) == (REVISION, False, kept)
+    await house.engine.look()
+    assert state(house.engine) == (REVISION, False, True)
 
 
 async def test_a_policy_that_begins_to_read_the_destination_between_two_looks_denies(house: House) -> None:
