@@ -102,7 +102,7 @@ def test_a_secret_is_write_only_in_the_schema() -> None:
         schema_of(object)
 
 
-@pytest.mark.parametrize("reason", ["one\ntwo", "\x1b[2J", "a\x9bm", "a\u2028b", "x" * 501])
+@pytest.mark.parametrize("reason", ["one\ntwo", "one\n", "\x1b[2J", "a\x9bm", "a\u2028b", "x" * 501])
 def test_a_reason_is_one_printable_line(reason: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"reason": reason}, Rollback)
