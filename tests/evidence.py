@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from sidecar.adapters.evidence.log import SegmentLog
 from sidecar.model.evidence import Leaf
@@ -73,6 +76,25 @@ async def write_calls(directory: Path, count: int, **options: Any) -> SegmentLog
     await append_calls(log, count)
     await log.close()
     return log
+
+
+def steps_to_the_disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is made durable or gets its name from now on, in order: ``file``, ``name`` or ``directory``."""
+    done: list[str] = []
+
+    def note(owner: object, name: str, step: str) -> None:
+        real = getattr(owner, name)
+
+        def noted(*arguments: object) -> object:
+            done.append(step)
+            return real(*arguments)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    note(os, "fdatasync", "file")
+    note(Path, "replace", "name")
+    note(os, "fsync", "directory")
+    return done
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

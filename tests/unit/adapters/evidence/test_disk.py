@@ -11,6 +11,7 @@ import pytest
 from sidecar.adapters.evidence import disk
 from sidecar.adapters.evidence.disk import Reserve, SyncFailedError
 from sidecar.errors import Misconfigured
+from tests.evidence import steps_to_the_disk
 
 
 def test_short_writes_are_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +54,15 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space"):
         disk.replace_file(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_a_replaced_file_is_durable_before_its_name_and_its_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could leave an empty file under the name, or bring the old one back."""
+    done = steps_to_the_disk(monkeypatch)
+    disk.replace_file(tmp_path / "checkpoint", b"new")
+    assert done == ["file", "name", "directory"]
 
 
 def test_the_lock_is_for_one(tmp_path: Path) -> None:

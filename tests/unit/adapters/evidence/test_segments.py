@@ -11,6 +11,7 @@ from sidecar.adapters.evidence import frames, segments
 from sidecar.adapters.evidence.frames import KIND_ATTACHMENT, KIND_HEAD, KIND_INTENT, FrameBrokenError
 from sidecar.adapters.evidence.segments import MARK_EVERY, Head, Marks, Previous
 from sidecar.rules.tree import Frontier, leaf_hash
+from tests.evidence import steps_to_the_disk
 
 
 def head(first: int = 0) -> Head:
@@ -34,6 +35,15 @@ def test_a_new_segment_carries_its_head(tmp_path: Path) -> None:
     (found,) = segments.segments(tmp_path)
     assert (found.first, found.path.name) == (5, "00000000000000000005.seg")
     assert found.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_segment_is_durable_under_its_name_before_it_takes_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could take the file away with every record that was acknowledged since (E02)."""
+    done = steps_to_the_disk(monkeypatch)
+    os.close(segments.create(tmp_path, head())[0])
+    assert done == ["file", "name", "directory"]
 
 
 def test_segments_are_listed_in_order_and_nothing_else_is(tmp_path: Path) -> None:
