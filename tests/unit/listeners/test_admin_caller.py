@@ -53,6 +53,15 @@ def test_while_the_tenant_is_suspended_only_operators_are_admitted() -> None:
     assert refused(showing("ada"), suspended) == "tenant_suspended"
 
 
+@pytest.mark.parametrize("hosts", [[], ["127.0.0.1:8081", "127.0.0.1:8081"], ["127.0.0.1:8081", "evil.example"]])
+def test_p10_a_request_names_one_host(hosts: list[str]) -> None:
+    """Whatever the server before this step lets through."""
+    headers = CIMultiDictProxy(CIMultiDict([("Host", host) for host in hosts]))
+    with pytest.raises(Refused) as caught:
+        check_site(headers, place("http", "127.0.0.1", 8081))
+    assert caught.value.code == "host_forbidden"
+
+
 @pytest.mark.parametrize(
     ("certificate", "expected"),
     [

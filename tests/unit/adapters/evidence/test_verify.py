@@ -198,6 +198,17 @@ async def test_a_kind_that_differs_from_its_leaf_is_noticed(tmp_path: Path) -> N
     assert "kind differs" in said(tmp_path)
 
 
+@pytest.mark.parametrize(("old", "new"), [(b'"index":1', b'"index":7'), (b'"origin":"acme', b'"origin":"bcme')])
+async def test_a_leaf_that_says_it_is_another_record_is_noticed(tmp_path: Path, old: bytes, new: bytes) -> None:
+    await write_calls(tmp_path, 1)
+    other = replacing(old, new)
+    rewrite(
+        last(tmp_path),
+        lambda each: other(each) if frames.is_leaf(each.kind) else [(each.kind, each.index, each.payload)],
+    )
+    assert "the leaf says it is" in said(tmp_path)
+
+
 async def test_a_time_that_goes_back_is_noticed(tmp_path: Path) -> None:
     await write_calls(tmp_path, 2)
     earlier = replacing(b'"time":1', b'"time":')

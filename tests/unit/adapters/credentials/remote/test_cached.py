@@ -256,6 +256,17 @@ async def test_a_loan_that_was_revoked_under_us_is_never_used_again(lent: Stage)
     assert await lent.version() == "v3"
 
 
+@pytest.mark.parametrize("code", ["store_forbidden", "store_login_refused"])
+async def test_a103_a_loan_that_the_store_refuses_to_renew_is_not_used_again(lent: Stage, code: str) -> None:
+    await lent.version()
+    lent.store.fails = StoreFailure(code)
+    await lent.pass_(41)
+    assert await lent.reason() == code
+    lent.store.fails = None
+    await lent.pass_(GRACE_SECONDS)
+    assert lent.store.returned == ["lease-1"]
+
+
 async def test_a_loan_outlives_an_outage_by_nothing(lent: Stage) -> None:
     await lent.version()
     lent.store.fails = StoreFailure("store_sealed")
