@@ -6,6 +6,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable
+from itertools import permutations
 
 import pytest
 
@@ -35,6 +36,7 @@ def scrubber() -> Scrubber:
 )
 def test_an_answer_that_cannot_be_read_is_not_scrubbable(headers: list[tuple[bytes, bytes]], readable: bool) -> None:
     assert is_scrubbable(headers) is readable
+    assert Scrubber([Secret("plain-ascii")]).can_read(headers) is readable
 
 
 def test_the_mask_takes_the_place_of_the_secret_and_tells_nothing_of_its_length(scrubber: Scrubber) -> None:
@@ -45,6 +47,21 @@ def test_the_mask_takes_the_place_of_the_secret_and_tells_nothing_of_its_length(
 def test_a_secret_among_escapes_is_masked_with_its_whole_escapes() -> None:
     body = b'{"a": "x\\u0022\\u0053ecret\\"y"}'
     assert Scrubber([Secret('"Secret"')]).scrub_body(body) == (b'{"a": "x[REDACTED]y"}', 1)
+
+
+ESCAPES: dict[str, Callable[[str], str]] = {
+    "percent": lambda text: "".join(f"%{ord(one):02x}" for one in text),
+    "backslash": lambda text: "".join(f"\\u{ord(one):04x}" for one in text),
+    "reference": lambda text: "".join(f"&#{ord(one)};" for one in text),
+}
+
+
+@pytest.mark.parametrize("kinds", list(permutations(ESCAPES)), ids=" in ".join)
+def test_a_secret_in_three_escapes_is_found(scrubber: Scrubber, kinds: tuple[str, ...]) -> None:
+    echo = KEY
+    for kind in kinds:
+        echo = ESCAPES[kind](echo)
+    assert scrubber.scrub_body(f"<{echo}>".encode()) == (b"<[REDACTED]>", 1)
 
 
 def test_an_echo_beside_a_lone_escape_is_still_found() -> None:
