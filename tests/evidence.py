@@ -79,21 +79,21 @@ async def write_calls(directory: Path, count: int, **options: Any) -> SegmentLog
 
 
 def steps_to_the_disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is made durable or gets its name from now on, in order: ``file``, ``name`` or ``directory``."""
+    """What makes bytes or a name durable from now on, in order: ``fdatasync``, ``fsync`` or ``replace``."""
     done: list[str] = []
 
-    def note(owner: object, name: str, step: str) -> None:
+    def note(owner: object, name: str) -> None:
         real = getattr(owner, name)
 
         def noted(*arguments: object) -> object:
-            done.append(step)
+            done.append(name)
             return real(*arguments)
 
         monkeypatch.setattr(owner, name, noted)
 
-    note(os, "fdatasync", "file")
-    note(Path, "replace", "name")
-    note(os, "fsync", "directory")
+    note(os, "fdatasync")
+    note(Path, "replace")
+    note(os, "fsync")
     return done
 
 

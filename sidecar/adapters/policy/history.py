@@ -57,6 +57,7 @@ class History:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             entries, size = _read(path)
             os.ftruncate(descriptor, size)
+            _flush(directory)  # a new file's name, or a power cut could take all of a history away
         except BlockingIOError:
             os.close(descriptor)
             raise Misconfigured(f"{path} is in use by another sidecar; give each a policy.state of its own") from None
@@ -146,11 +147,7 @@ class History:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _flush(path.parent)
 
     def _prune(self) -> None:
         kept = {self._path(entry.bundle or "") for entry in self.kept()[:KEPT]}
@@ -169,6 +166,15 @@ def read_history(directory: Path) -> list[Activation]:
         return []
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _flush(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path) -> tuple[list[Activation], int]:

@@ -60,6 +60,21 @@ class Scene:
         return set(self.memory.rows)
 
 
+async def test_what_is_known_is_as_old_as_the_beginning_of_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A switch that is set while a slow registry answers may not be in its answer."""
+    scene = Scene()
+    began, answer = scene.clock.monotonic(), scene.store.changes
+
+    async def slow(after: int, limit: int) -> list[Row]:
+        rows = await answer(after, limit)
+        scene.clock.advance(3.0)
+        return rows
+
+    monkeypatch.setattr(scene.store, "changes", slow)
+    await scene.look()
+    assert scene.memory.known_at == [began]
+
+
 async def test_what_is_there_and_what_changes_is_taken() -> None:
     scene = Scene()
     assert await scene.look() == set()

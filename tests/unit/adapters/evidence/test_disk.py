@@ -62,7 +62,7 @@ def test_a_replaced_file_is_durable_before_its_name_and_its_name_before_the_retu
     """Else a power cut could leave an empty file under the name, or bring the old one back."""
     done = steps_to_the_disk(monkeypatch)
     disk.replace_file(tmp_path / "checkpoint", b"new")
-    assert done == ["file", "name", "directory"]
+    assert done == ["fdatasync", "replace", "fsync"]
 
 
 def test_the_lock_is_for_one(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_new_segment_is_durable_under_its_name_before_it_takes_a_record(
     """Else a power cut could take the file away with every record that was acknowledged since (E02)."""
     done = steps_to_the_disk(monkeypatch)
     os.close(segments.create(tmp_path, head())[0])
-    assert done == ["file", "name", "directory"]
+    assert done == ["fdatasync", "replace", "fsync"]
 
 
 def test_segments_are_listed_in_order_and_nothing_else_is(tmp_path: Path) -> None:

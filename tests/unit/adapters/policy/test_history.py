@@ -9,6 +9,7 @@ import pytest
 from sidecar.adapters.policy.history import KEPT, History, read_history
 from sidecar.errors import Misconfigured, Unavailable
 from sidecar.model.activation import ACTIVATED, REFUSED, Activation
+from tests.evidence import steps_to_the_disk
 
 
 def digest(number: int) -> str:
@@ -44,6 +45,16 @@ def test_what_was_appended_is_there_after_a_restart(history: History, tmp_path: 
     assert (fresh.archive(digest(1)), fresh.archive(digest(3))) == (b"one", b"three")
     assert read_history(tmp_path / "state") == fresh.entries
     fresh.close()
+
+
+def test_an_activation_is_durable_before_it_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power cut could take the highest sequence away, and an old bundle would come back by itself (P03)."""
+    done = steps_to_the_disk(monkeypatch)
+    opened = History.open(tmp_path / "state")
+    assert done == ["fsync"]  # the history's name
+    opened.append(entry(1), b"one")
+    assert done[1:] == ["fsync", "replace", "fsync", "fdatasync"]  # the bundle, its name, and the line after both
+    opened.close()
 
 
 def test_the_folder_and_its_files_are_the_owners_alone(history: History, tmp_path: Path) -> None:
