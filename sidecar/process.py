@@ -191,7 +191,7 @@ class Process:
 
     async def _serve(self, loaded: Loaded) -> Combined:
         """Serve a file's configuration together with what is registered, from the next call on."""
-        combined = await asyncio.to_thread(self._admin.registered.combine, loaded.config)
+        combined = await self._admin.registered.combine(loaded.config)
         catalogue = await asyncio.to_thread(compile_catalogue, combined.config, combined.standing)
         swap(self._built, loaded._replace(config=combined.config), catalogue)
         self._admin.registered.combined = combined

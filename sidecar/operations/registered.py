@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -24,6 +24,7 @@ from sidecar.rules.registered import KINDS_HELD, MAPS, UNREADABLE_TENANT, At, Co
 View = TypeVar("View")
 ANY_VERSION = -1  # a verb that changes a status acts on the row as it is now
 MOST_LISTED = 500
+NOTHING_CHANGED: Final[Mapping[At, None]] = {}
 
 
 class Registered:
@@ -91,21 +92,17 @@ class Registered:
                     self._stale = True
                     raise
 
-    def combine(self, declared: Config) -> Combined:
-        """The rows of now with another file's configuration. Blocks: call it in a thread."""
-        return combine(declared, self._documents({}))
-
-    async def trial(self, changed: Mapping[At, dict[str, Any] | None]) -> Combined:
-        """What would be served with these documents; None takes one away."""
-        return await asyncio.to_thread(combine, self.declared, self._documents(changed))
-
-    def _documents(self, changed: Mapping[At, dict[str, Any] | None]) -> dict[At, dict[str, Any]]:
+    async def combine(
+        self, declared: Config, changed: Mapping[At, dict[str, Any] | None] = NOTHING_CHANGED
+    ) -> Combined:
+        """The rows of now with a file's configuration, and with ``changed`` documents; None takes one away."""
+        # Gathered here, because rows go on being noticed while the thread works.
         documents = {at: row.document for at, row in self.rows.items() if not row.deleted}
         for at, document in changed.items():
             documents.pop(at, None)
             if document is not None:
                 documents[at] = document
-        return documents
+        return await asyncio.to_thread(combine, declared, documents)
 
 
 class Register:
@@ -166,7 +163,7 @@ class Register:
 
     async def _check(self, kind: str, id: str, document: dict[str, Any] | None) -> None:
         before = self._registered.combined.faults
-        after = (await self._registered.trial({(kind, id): document})).faults
+        after = (await self._registered.combine(self._registered.declared, {(kind, id): document})).faults
         mine = after.get((kind, id), ())
         if mine:
             raise Refused("invalid_payload", f"The {kind} {id!r} does not fit; see reasons.", _reasons(mine))

@@ -87,7 +87,7 @@ class Desk:
         return f"a-{self.numbers}"
 
     async def serve(self) -> Combined:
-        combined = await asyncio.to_thread(self.registered.combine, self.config)
+        combined = await self.registered.combine(self.config)
         self.stage.parts.catalogue = compile_catalogue(combined.config, combined.standing)
         return combined
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import threading
+from typing import Any, ClassVar
 
 import pytest
 
@@ -140,3 +141,21 @@ async def test_a_tenants_record_that_cannot_be_read_suspends_it() -> None:
     assert desk.stage.parts.catalogue.standing.suspended
     assert desk.verbs.tenant.shown().status == "suspended"
     assert (await desk.verbs.tenant.activate("read again", "oscar")).status == "active"
+
+
+async def test_rows_are_gathered_where_others_are_noticed_and_not_in_the_thread_that_combines_them() -> None:
+    class Rows(dict[Any, Row]):
+        gathered: ClassVar[list[int]] = []
+
+        def items(self) -> Any:
+            self.gathered.append(threading.get_ident())
+            return super().items()
+
+    desk = Desk()
+    desk.registered.rows = Rows()
+    desk.registered.noticed(row())
+    await desk.registered.refresh()
+    await desk.verbs.connectors.save(
+        "docs", SECTION | {"base_url": "https://docs.example"}, draft=False, version=None, by="ada"
+    )
+    assert set(Rows.gathered) == {threading.get_ident()}
