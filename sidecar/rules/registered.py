@@ -165,7 +165,7 @@ def _add_roles(
 
 
 def _add_keys(documents: Documents, people: dict[str, PrincipalSection], faults: dict[At, tuple[Fault, ...]]) -> None:
-    known = {key.id for section in people.values() for key in section.keys}
+    known = _key_ids(people)
     for (kind, id), document in sorted(documents.items()):
         if kind != KEY:
             continue
@@ -178,6 +178,10 @@ def _add_keys(documents: Documents, people: dict[str, PrincipalSection], faults:
         else:
             key = Key(id=id, sha256=document["sha256"])
             people[document["principal"]] = replace(section, keys=(*section.keys, key))
+
+
+def _key_ids(people: Mapping[str, PrincipalSection]) -> set[str]:
+    return {key.id for section in people.values() for key in section.keys}
 
 
 def _gone(kind: str, id: str) -> Fault:
@@ -245,17 +249,21 @@ def _may_use(name: str, connector: ConnectorSection, config: Config, credential:
 
 
 def _standing(declared: Config, documents: Documents) -> Standing:
+    """What rows say beside their sections; of an id that the file declares they say nothing."""
     tenant = documents.get((TENANT, declared.tenant), {})
+    keys = _key_ids(declared.principals)
     return Standing(
         suspended=tenant.get("status") == SUSPENDED,
         inactive=frozenset(
             at
             for at, document in documents.items()
-            if at[0] in MAPS and document.get("status", ACTIVE) not in IN_SERVICE
+            if at[0] in MAPS
+            and document.get("status", ACTIVE) not in IN_SERVICE
+            and at[1] not in getattr(declared, MAPS[at[0]])
         ),
         expires={
             id: document["expires"]
             for (kind, id), document in documents.items()
-            if kind == KEY and document.get("expires") is not None
+            if kind == KEY and document.get("expires") is not None and id not in keys
         },
     )

@@ -122,6 +122,17 @@ def test_what_is_out_of_service_is_known_and_refused(at: tuple[str, str], status
     assert ("wiki" in combined.config.connectors) is (there or at[0] != "connector")
 
 
+def test_a_row_that_is_set_aside_for_the_files_own_says_nothing_of_that() -> None:
+    rows: dict[tuple[str, str], dict[str, Any]] = {
+        ("connector", "crm"): WIKI | {"status": "disconnected"},
+        ("source", "crm"): SOURCE | {"status": "inactive"},
+        ("plane", "knowledge"): PLANE | {"status": "inactive"},
+        ("key", "key_alice"): KEY | {"expires": 1},
+    }
+    standing = combine(DECLARED, rows).standing
+    assert (standing.inactive, standing.expires) == (frozenset(), {})
+
+
 def test_the_tenants_record_suspends_it() -> None:
     def suspended(document: dict[str, Any]) -> bool:
         return combine(DECLARED, {("tenant", "acme"): document}).standing.suspended
