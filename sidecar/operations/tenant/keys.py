@@ -84,16 +84,18 @@ class Keys:
     async def rotate(self, id: str, grace_seconds: int, asker: Principal) -> MadeKey:
         """A new key of the same principal; the old one goes on for ``grace_seconds``, so that no call fails."""
         row = self._changeable(id, asker)
-        made = await self.make(row.document["principal"], row.document["expires"], asker)
+        principal, expires = row.document["principal"], row.document["expires"]
+        if expires is not None and expires <= self._now():
+            raise Refused("wrong_status", f"The key {id!r} has ended. Make a new one of {principal!r} instead.")
+        made = await self.make(principal, expires, asker)
         end = self._now() + grace_seconds * _MICROSECONDS
-        before = row.document["expires"]
-        await self._end(id, end if before is None else min(end, before), asker)
+        await self._end(id, lambda before: end if before is None else min(end, before), asker)
         return made
 
     async def expire(self, id: str, at: int, asker: Principal) -> KeyView:
         """Let a key end at ``at``, microseconds since the epoch; a moment that has passed ends it now."""
         self._changeable(id, asker)
-        await self._end(id, at, asker)
+        await self._end(id, lambda _: at, asker)
         return self.shown(id)
 
     async def revoke(self, id: str, asker: Principal) -> Removed:
@@ -102,10 +104,12 @@ class Keys:
         changed = await self._register.remove(KEY, id, version=row.version, by=asker.id)
         return Removed(id=id, version=changed.row.version, evidence_id=changed.evidence_id)
 
-    async def _end(self, id: str, at: int, asker: Principal) -> None:
+    async def _end(self, id: str, at: Callable[[int | None], int], asker: Principal) -> None:
+        """``at`` gives the new end from the one it has when it is changed: somebody may have been quicker."""
+
         def change(row: Row | None) -> dict[str, Any]:
             assert row is not None
-            return row.document | {"expires": at}
+            return row.document | {"expires": at(row.document["expires"])}
 
         await self._register.put(KEY, id, change, version=ANY_VERSION, by=asker.id, complete=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -69,6 +70,26 @@ async def test_a_rotated_key_goes_on_for_its_grace() -> None:
     assert (await called(desk, old.key), await called(desk, fresh.key)) == (None, None)
     desk.stage.clock.advance(61)
     assert (await called(desk, old.key), await called(desk, fresh.key)) == ("unauthenticated", None)
+
+
+async def test_a_key_that_is_ended_while_it_is_rotated_stays_ended() -> None:
+    desk = Desk()
+    ada = desk.person("ada")
+    old = await desk.verbs.keys.make("bob", None, ada)
+    rotated, _ = await asyncio.gather(
+        desk.verbs.keys.rotate(old.id, 86_400, ada), desk.verbs.keys.expire(old.id, 0, ada)
+    )
+    assert (await called(desk, old.key), await called(desk, rotated.key)) == ("unauthenticated", None)
+
+
+async def test_a_key_that_has_ended_is_not_rotated() -> None:
+    desk = Desk()
+    ada = desk.person("ada")
+    made = await desk.verbs.keys.make("bob", None, ada)
+    await desk.verbs.keys.expire(made.id, 0, ada)
+    with pytest.raises(Refused) as ended:
+        await desk.verbs.keys.rotate(made.id, 60, ada)
+    assert ended.value.code == "wrong_status" and "Make a new one of 'bob'" in ended.value.detail
 
 
 async def test_a_key_is_ended_and_revoked() -> None:
