@@ -8,7 +8,8 @@ acknowledged.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
@@ -174,6 +175,16 @@ class Register:
                 "in_use", f"Without this {kind} as it is, these would not be served: {names}. Change them first.",
                 _reasons([fault for _, faults in broken for fault in faults]),
             )  # fmt: skip
+
+
+@contextmanager
+def unless_changed() -> Iterator[None]:
+    """For a change that follows from a row of a known version: where somebody has changed it since, theirs stands."""
+    try:
+        yield
+    except Refused as error:
+        if error.code != "conflict":
+            raise
 
 
 def declared(kind: str, id: str) -> Refused:

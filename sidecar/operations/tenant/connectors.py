@@ -18,7 +18,14 @@ from sidecar.model.admin import HealthView, Removed, StatisticsView
 from sidecar.model.call import Call, Outcome
 from sidecar.model.principal import Principal
 from sidecar.model.registry import CONNECTOR, ConnectorView, Row, Statistics
-from sidecar.operations.registered import ANY_VERSION, Register, Registered, sentences, unknown
+from sidecar.operations.registered import (
+    ANY_VERSION,
+    Register,
+    Registered,
+    sentences,
+    unknown,
+    unless_changed,
+)
 from sidecar.rules.catalogue import Catalogue, Connector
 from sidecar.rules.lifecycle import (
     COMPLETE,
@@ -111,15 +118,20 @@ class Connectors:
         return Removed(id=id, version=changed.row.version, evidence_id=changed.evidence_id)
 
     async def connect(self, id: str, *, operation: str | None, parameters: Any, asker: Principal) -> ConnectorView:
-        """Put a connector in service. With an ``operation``, only once that went through the one path.
+        """Put a connector in service. With an ``operation``, which only a tenant's admin may run, it stays there only
+        where that goes through the one path.
 
-        Raises ``Refused("not_connected")`` where it did not: the connector is in ``error`` then.
+        Raises ``Refused``: ``forbidden``; ``not_connected`` where the operation failed. What was out of service is so
+        again then; what was in service is in ``error``.
         """
-        await self._move(id, CONNECT, asker.id)
+        if operation is not None and not {*TESTER_ROLES} & {*asker.roles}:
+            raise Refused("forbidden", f"To run an operation is for the role {TESTER_ROLES[0]}; connect without one.")
+        was, row = await self._move(id, CONNECT, asker.id)
         if operation is not None:
             outcome = await self.execute(id, operation, parameters, None, asker)
             if outcome.status >= FAILED:
-                await self._move(id, FAIL, asker.id)
+                with unless_changed():
+                    await self._move(id, DISCONNECT if was == DISCONNECTED else FAIL, asker.id, row.version)
                 raise _not_connected(id, operation, outcome)
         return self.shown(id)
 
@@ -180,12 +192,17 @@ class Connectors:
             waiting_calls=waiting,
         )
 
-    async def _move(self, id: str, event: str, by: str) -> None:
+    async def _move(self, id: str, event: str, by: str, version: int = ANY_VERSION) -> tuple[str, Row]:
+        """The status before, and the row as it is now."""
+        was: list[str] = []
+
         def change(row: Row | None) -> dict[str, Any]:
             assert row is not None
-            return row.document | {"status": after(TABLE, row.document["status"], event)}
+            was.append(row.document["status"])
+            return row.document | {"status": after(TABLE, was[0], event)}
 
-        await self._register.put(CONNECTOR, id, change, version=ANY_VERSION, by=by, complete=event == CONNECT)
+        changed = await self._register.put(CONNECTOR, id, change, version=version, by=by, complete=event == CONNECT)
+        return was[0], changed.row
 
     def _is_declared(self, id: str) -> bool:
         return self._registered.is_declared(CONNECTOR, id)  # the file goes first
@@ -267,5 +284,5 @@ def _not_connected(id: str, operation: str, outcome: Outcome) -> Refused:
     problem = outcome.problem
     why = Reason(problem.code, problem.detail) if problem else Reason("status", f"It answered {outcome.status}.")
     return Refused(
-        "not_connected", f"The connector {id!r} is in error: its operation {operation!r} did not go through.", [why]
+        "not_connected", f"The connector {id!r} did not connect: its operation {operation!r} failed.", [why]
     )

@@ -11,7 +11,14 @@ from sidecar.model.admin import Removed, SourceView, StatisticsView
 from sidecar.model.call import Outcome
 from sidecar.model.principal import Principal
 from sidecar.model.registry import SOURCE, Row
-from sidecar.operations.registered import ANY_VERSION, Register, Registered, sentences, unknown
+from sidecar.operations.registered import (
+    ANY_VERSION,
+    Register,
+    Registered,
+    sentences,
+    unknown,
+    unless_changed,
+)
 from sidecar.operations.tenant.connectors import FAILED, Connectors
 from sidecar.rules.lifecycle import (
     ACTIVATE,
@@ -95,23 +102,25 @@ class Sources:
         """Run an operation of its connector through the one path. One that fails puts a registered source in
         ``error``; one that goes through takes it out of it."""
         view = self.shown(id)
+        row = None if view.declared else self._registered.row(SOURCE, id)
         outcome = await self._connectors.execute(view.connector, operation, parameters, None, asker)
-        if not view.declared and view.status in (ACTIVE, ERROR):
+        if row is not None and not view.problems and view.status in (ACTIVE, ERROR):
             failed = outcome.status >= FAILED
             if failed != (view.status == ERROR):
-                await self._move(id, FAIL if failed else ACTIVATE, asker.id)
+                with unless_changed():
+                    await self._move(id, FAIL if failed else ACTIVATE, asker.id, row.version)
         return outcome
 
     def statistics(self, id: str) -> StatisticsView:
         """The counts of its connector."""
         return self._connectors.statistics(self.shown(id).connector)
 
-    async def _move(self, id: str, event: str, by: str) -> SourceView:
+    async def _move(self, id: str, event: str, by: str, version: int = ANY_VERSION) -> SourceView:
         def change(row: Row | None) -> dict[str, Any]:
             assert row is not None
             return row.document | {"status": after(TABLE, row.document["status"], event)}
 
-        await self._register.put(SOURCE, id, change, version=ANY_VERSION, by=by, complete=event == ACTIVATE)
+        await self._register.put(SOURCE, id, change, version=version, by=by, complete=event == ACTIVATE)
         return self.shown(id)
 
     def _is_declared(self, id: str) -> bool:

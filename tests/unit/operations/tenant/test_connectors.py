@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -154,6 +155,45 @@ async def test_connecting_with_an_operation_needs_it_to_go_through() -> None:
     assert (error.code, desk.verbs.connectors.shown("wiki").status) == ("not_connected", "error")
     assert (await desk.verbs.connectors.connect("wiki", **connect)).status == "connected"
     assert [leaf.principal for leaf in desk.stage.evidence.leaves if leaf.kind == "outcome"] == ["ada", "ada"]
+
+
+async def test_what_was_out_of_service_stays_there_where_it_does_not_connect() -> None:
+    desk = Desk()
+    await saved(desk)
+    await desk.verbs.connectors.disconnect("wiki", by="ada")
+    desk.stage.caller.script.insert(0, answered(b"{}", 500))
+    connect: dict[str, Any] = {"operation": "get", "parameters": {"id": "7"}, "asker": desk.person("ada")}
+    assert (await refused(desk.verbs.connectors.connect("wiki", **connect))).code == "not_connected"
+    assert desk.verbs.connectors.shown("wiki").status == "disconnected"
+    assert code(await desk.stage.handle(connector="wiki", operation="get", parameters={"id": "7"})) == "inactive"
+
+
+async def test_what_an_admin_decides_while_a_connector_connects_stands() -> None:
+    desk = Desk()
+    await saved(desk)
+    arrived = asyncio.Event()
+    desk.stage.caller.before = arrived.set
+    held = desk.stage.caller.holds = asyncio.Event()
+    desk.stage.caller.script.insert(0, answered(b"{}", 500))
+    connect: dict[str, Any] = {"operation": "get", "parameters": {"id": "7"}, "asker": desk.person("ada")}
+    connecting = asyncio.create_task(desk.verbs.connectors.connect("wiki", **connect))
+    await arrived.wait()
+    await desk.verbs.connectors.deprecate("wiki", by="bo")
+    held.set()
+    assert (await refused(connecting)).code == "not_connected"
+    assert desk.verbs.connectors.shown("wiki").status == "deprecated"
+
+
+async def test_inv_6_an_operator_connects_and_runs_nothing() -> None:
+    desk = Desk()
+    await saved(desk)
+    oscar = desk.person("oscar")
+    running = desk.verbs.connectors.connect("wiki", operation="get", parameters={"id": "7"}, asker=oscar)
+    assert (await refused(running)).code == "forbidden"
+    assert desk.stage.caller.calls == []
+    assert (await desk.verbs.connectors.connect("wiki", operation=None, parameters=None, asker=oscar)).status == (
+        "connected"
+    )
 
 
 async def test_a_deprecated_connector_ends_and_its_name_stays() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -98,3 +99,31 @@ async def test_a_test_that_fails_puts_it_in_error_and_one_that_goes_through_heal
     assert desk.verbs.sources.shown("wiki").status == "active"
     assert (await desk.verbs.sources.test("crm", "get", {"id": "7"}, ada)).status == 200
     assert desk.verbs.sources.statistics("wiki").statistics.calls == 2
+
+
+async def test_what_an_admin_decides_while_a_source_is_tested_stands(desk: Desk) -> None:
+    ada = desk.person("ada")
+    desk.stage.caller.script.insert(0, answered(b"{}", 503))
+    await desk.verbs.sources.test("wiki", "get", {"id": "7"}, ada)
+    assert desk.verbs.sources.shown("wiki").status == "error"
+    arrived = asyncio.Event()
+    desk.stage.caller.before = arrived.set
+    held = desk.stage.caller.holds = asyncio.Event()
+    testing = asyncio.create_task(desk.verbs.sources.test("wiki", "get", {"id": "7"}, ada))
+    await arrived.wait()
+    await desk.verbs.sources.deactivate("wiki", by="bo")
+    held.set()
+    assert (await testing).status == 200
+    assert desk.verbs.sources.shown("wiki").status == "inactive"
+
+
+async def test_a_source_with_problems_is_tested_and_keeps_them(desk: Desk) -> None:
+    await desk.verbs.sources.deactivate("wiki", by="ada")
+    row = desk.store.rows["source", "wiki"]
+    odd = row.document | {"section": {"connector": "wiki", "type": "vector"}}
+    await desk.store.put("source", "wiki", odd, expected=row.version, by="elsewhere")
+    await desk.administration.follow()
+    await desk.registered.refresh()
+    assert desk.verbs.sources.shown("wiki").problems
+    assert (await desk.verbs.sources.test("wiki", "get", {"id": "7"}, desk.person("ada"))).status == 200
+    assert desk.verbs.sources.shown("wiki").problems
