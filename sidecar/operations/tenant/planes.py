@@ -37,9 +37,9 @@ class Planes:
         written, problems = row.document["section"], self._registered.problems(PLANE, id)
         return PlaneView(
             id=id,
-            source=written["source"],
-            owner=written.get("owner"),
-            actions={action: tuple(names) for action, names in written["actions"].items()},
+            source=str(written.get("source", "")),
+            owner=owner if isinstance(owner := written.get("owner"), str) else None,
+            actions=_actions(written.get("actions")),
             status=ERROR if problems else row.document["status"],
             declared=False,
             version=row.version,
@@ -78,3 +78,9 @@ class Planes:
 
         await self._register.put(PLANE, id, change, version=ANY_VERSION, by=by, complete=status == ACTIVE)
         return self.shown(id)
+
+
+def _actions(written: object) -> dict[str, tuple[str, ...]]:
+    """As far as they are any: a row that somebody edited is shown with its problems, and hides no other."""
+    named = written if isinstance(written, dict) else {}
+    return {action: tuple(map(str, names)) for action, names in named.items() if isinstance(names, list)}

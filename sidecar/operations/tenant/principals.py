@@ -62,14 +62,12 @@ class Principals:
         """Every role it has or would have: its own and granted ones, also those of a row that is not served now."""
         declared = self._registered.declared.principals.get(id)
         row = self._registered.row(PRINCIPAL, id)
-        own = declared.roles if declared else tuple(row.document["section"].get("roles", ())) if row else ()
+        own = declared.roles if declared else _roles(row.document["section"]) if row else ()
         return (*own, *(row.document["role"] for row in self._registered.of(ROLE) if row.document["principal"] == id))
 
     async def save(self, id: str, section: dict[str, Any], *, version: int | None, asker: Principal) -> PrincipalView:
         """Register a principal or give it a new document, without keys: those are made by themselves."""
-        roles = section.get("roles", ())
-        asked = tuple(str(role) for role in roles) if isinstance(roles, list) else ()
-        check_standing(asker, asked, self.roles_of(id))
+        check_standing(asker, _roles(section), self.roles_of(id))
         await self._register.put(PRINCIPAL, id, lambda _: {"section": section}, version=version, by=asker.id)
         return self.shown(id)
 
@@ -94,7 +92,7 @@ class Principals:
             if not self._registered.is_declared(PRINCIPAL, row.id):
                 views += [
                     RoleView(principal=row.id, role=role, declared=False, by=row.by, at=row.at)
-                    for role in row.document["section"].get("roles", ())
+                    for role in _roles(row.document["section"])
                 ]
         views += [
             RoleView(
@@ -126,6 +124,12 @@ class Principals:
             raise Refused("unknown_role", f"The principal {principal!r} was not granted the role {role!r}.")
         changed = await self._register.remove(ROLE, row.id, version=row.version, by=asker.id)
         return Removed(id=row.id, version=changed.row.version, evidence_id=changed.evidence_id)
+
+
+def _roles(section: dict[str, Any]) -> tuple[str, ...]:
+    """Those that a document names, which nobody may have checked yet."""
+    roles = section.get("roles")
+    return tuple(map(str, roles)) if isinstance(roles, list) else ()
 
 
 def _role_id(principal: str, role: str) -> str:
