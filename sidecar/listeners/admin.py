@@ -32,6 +32,7 @@ from sidecar.model.call import Call, Outcome, Problem
 from sidecar.model.principal import Principal
 from sidecar.model.registry import KEY, PRINCIPAL
 from sidecar.operations.registered import ANY_VERSION
+from sidecar.operations.tenant.connectors import TESTER_ID
 from sidecar.pipeline.handle import turn_away
 from sidecar.pipeline.parts import Parts
 from sidecar.pipeline.refusal import TYPE_PREFIX, problem
@@ -131,7 +132,13 @@ class AdminDoor:
         return await _response(told)
 
     def _check_switches(self, principal: Principal) -> None:
-        """A stolen key that was stopped opens nothing. A stopped tenant is still administered: somebody clears it."""
+        """A stolen key that was stopped opens nothing, nor one of which that is not known; the socket's owner has
+        none. A stopped tenant is still administered: somebody clears it.
+
+        Raises ``Refused("killed")`` and ``Unavailable("registry_unavailable")``.
+        """
+        if principal.id != TESTER_ID:
+            self._parts.switches.check_known(self._parts.clock.monotonic())
         for switch in self._parts.switches.listed():
             if (switch.target, switch.id) in ((KEY, principal.key), (PRINCIPAL, principal.id)):
                 raise Refused("killed", f"Stopped by a kill switch: {switch.reason or 'no reason was given'}.")

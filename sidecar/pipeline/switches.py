@@ -91,10 +91,14 @@ class Switches:
     def admit(self, principal: Principal, now: float) -> None:
         """Raises ``Refused("killed")`` where the tenant, the key or the principal is stopped, and
         ``Unavailable("registry_unavailable")`` where that is not known."""
-        if now - self._known_at > self._maximum_age:
-            raise _stale()
+        self.check_known(now)
         if self.names:
             self.check(principal, None)
+
+    def check_known(self, now: float) -> None:
+        """Raises ``Unavailable("registry_unavailable")`` where it is not known what is stopped."""
+        if now - self._known_at > self._maximum_age:
+            raise _stale()
 
     def check(self, principal: Principal, connector: str | None) -> None:
         """Raises ``Refused("killed")`` where any of it, or the connector, is stopped by now."""

@@ -14,6 +14,7 @@ import pytest
 
 from sidecar.errors import Misconfigured
 from sidecar.listeners import admin
+from sidecar.pipeline.switches import Switches
 from tests.fakes.answers import Pieces, answered
 from tests.fakes.desk import SECTION, Desk
 from tests.fakes.parts import key_of
@@ -314,6 +315,17 @@ async def test_p12_a_stopped_persons_key_opens_nothing(
         assert answer.status == 200
     async with anyone.get("/v1/connectors", headers=as_("ada")) as answer:
         assert answer.status == 200
+
+
+async def test_p12_whether_a_persons_key_is_stopped_must_be_known(
+    anyone: aiohttp.ClientSession, owner: aiohttp.ClientSession, desk: Desk
+) -> None:
+    desk.stage.parts.switches = Switches(60.0)  # the registry was never read
+    for method, path in (("GET", "/v1/evidence"), ("DELETE", "/v1/credential?reference=encrypted%3A%2F%2Fcrm")):
+        async with anyone.request(method, path, headers=as_("ada") | {"If-Match": "*"}) as answer:
+            assert await problem(answer) == (503, "registry_unavailable")
+    async with owner.get("/v1/status") as answer:
+        assert answer.status == 200, "who runs the sidecar sees what is wrong"
 
 
 async def test_a_stopped_tenant_is_still_administered(anyone: aiohttp.ClientSession) -> None:
