@@ -93,6 +93,7 @@ class Administration:
             register=register,
         )
         principals = Principals(self.registered, register)
+        keys = Keys(self.registered, register, principals, parts.clock.now, parts.uses.of)
         self.verbs = Verbs(
             status=around.status,
             reload=around.reload,
@@ -100,10 +101,17 @@ class Administration:
             sources=Sources(self.registered, register, connectors),
             planes=Planes(self.registered, register),
             principals=principals,
-            keys=Keys(self.registered, register, principals, parts.clock.now, parts.uses.of),
+            keys=keys,
             evidence=Evidence(parts.reader, parts.evidence.origin, tenant),
             tenant=TenantRecord(self.registered, register),
-            switches=KillSwitches(store, changes, tenant, parts.switches.listed, self._is_known),
+            switches=KillSwitches(
+                store,
+                changes,
+                tenant,
+                parts.switches.listed,
+                self._is_known,
+                lambda target, id: principals.roles_of(id) if target == PRINCIPAL else keys.roles_of(id),
+            ),
             policies=Policies(around.bundles),
             credentials=Credentials(
                 around.stores,

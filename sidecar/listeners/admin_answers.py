@@ -283,12 +283,12 @@ class AdminAnswers:
     async def set_switch(self, asked: Asked) -> Told:
         return Told(
             await self._verbs.switches.set(
-                asked.at["target"], asked.at["id"], reason=asked.body.reason, by=asked.principal.id
+                asked.at["target"], asked.at["id"], reason=asked.body.reason, asker=asked.principal
             )
         )
 
     async def clear_switch(self, asked: Asked) -> Told:
-        return Told(await self._verbs.switches.clear(asked.at["target"], asked.at["id"], by=asked.principal.id))
+        return Told(await self._verbs.switches.clear(asked.at["target"], asked.at["id"], asker=asked.principal))
 
 
 def _versioned(view: Any) -> Told:

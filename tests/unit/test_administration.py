@@ -83,5 +83,5 @@ async def test_only_what_is_known_can_be_killed() -> None:
     desk = Desk()
     switches = desk.verbs.switches
     for target, id in (("connector", "crm"), ("principal", "bob"), ("key", "key_bob"), ("tenant", "acme")):
-        assert (await switches.set(target, id, reason="leaks", by="ada")).id == id
+        assert (await switches.set(target, id, reason="leaks", asker=desk.person("ada"))).id == id
     assert GOOD["tenant"] == "acme"

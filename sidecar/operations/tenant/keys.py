@@ -59,6 +59,10 @@ class Keys:
                 return view
         raise unknown(KEY, id)
 
+    def roles_of(self, id: str) -> tuple[str, ...]:
+        """The roles of whose key it is; none of a key that is not there."""
+        return next((self._principals.roles_of(view.principal) for view in self.listed() if view.id == id), ())
+
     async def make(self, principal: str, expires: int | None, asker: Principal) -> MadeKey:
         """A new key of a principal; ``expires`` in microseconds since the epoch."""
         self._principals.shown(principal)

@@ -21,7 +21,7 @@ OPERATOR: Final = "operator"
 def check_standing(asker: Principal, *roles: tuple[str, ...]) -> None:
     """Raises ``Refused("forbidden")`` where operators are concerned and the asker is none."""
     if OPERATOR not in asker.roles and any(OPERATOR in each for each in roles):
-        raise Refused("forbidden", "Only an operator may change who operators are, and their keys.")
+        raise Refused("forbidden", "Only an operator may change who operators are, and their keys; or stop them.")
 
 
 class Principals:

@@ -37,7 +37,7 @@ async def run(config: Path, *arguments: str) -> Result:
 async def set_some(desk: Desk) -> None:
     assert desk.verbs.switches is not None
     for target, id in (("principal", "alice"), ("connector", "crm"), ("key", "key_bob")):
-        await desk.verbs.switches.set(target, id, reason=f"of {id}", by="ada")
+        await desk.verbs.switches.set(target, id, reason=f"of {id}", asker=desk.person("ada"))
 
 
 async def test_the_list_says_what_why_who_and_since_when(desk: Desk, config: Path) -> None:

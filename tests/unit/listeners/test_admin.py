@@ -317,6 +317,21 @@ async def test_p12_a_stopped_persons_key_opens_nothing(
         assert answer.status == 200
 
 
+@pytest.mark.parametrize("switch", ["principal/oscar", "key/key_oscar"])
+async def test_inv_6_operators_are_stopped_and_let_on_by_operators(
+    anyone: aiohttp.ClientSession, switch: str
+) -> None:
+    why = {"reason": "stolen"}
+    async with anyone.put(f"/v1/switches/{switch}", json=why, headers=as_("ada")) as answer:
+        assert await problem(answer) == (403, "forbidden")
+    async with anyone.put(f"/v1/switches/{switch}", json=why, headers=as_("all")) as answer:
+        assert answer.status == 200
+    async with anyone.delete(f"/v1/switches/{switch}", headers=as_("ada")) as answer:
+        assert await problem(answer) == (403, "forbidden"), "a key that an operator stopped stays stopped"
+    async with anyone.get("/v1/tenant", headers=as_("oscar")) as answer:
+        assert await problem(answer) == (403, "killed")
+
+
 async def test_p12_whether_a_persons_key_is_stopped_must_be_known(
     anyone: aiohttp.ClientSession, owner: aiohttp.ClientSession, desk: Desk
 ) -> None:
