@@ -65,7 +65,8 @@ class Change(Struct, frozen=True, kw_only=True, omit_defaults=True):
     that is there now. ``store_unavailable`` is the ``code`` where it is not known whether it was changed.
 
     The kind ``activation`` is a policy's: ``id`` and ``after`` are its revision, ``before`` the one that decided till
-    then, ``version`` the line of the history. A bundle that was refused is one record, with the reason as ``code``.
+    then, ``version`` the line of the history. A bundle that was refused is one record, with the reason as ``code``;
+    one that the history could not take is two, and was not activated.
     """
 
     kind: str  # of the row: model.registry.KINDS; or credential

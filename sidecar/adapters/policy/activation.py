@@ -22,10 +22,11 @@ from sidecar.adapters.policy.records import Asked, Records
 from sidecar.adapters.policy.server_connection import Token
 from sidecar.adapters.policy.succession import check_order
 from sidecar.config.load import Loaded
-from sidecar.errors import Misconfigured, SidecarError
+from sidecar.errors import Misconfigured, SidecarError, Unavailable
 from sidecar.model.activation import BY_SOURCE, Activation
 from sidecar.ports import Clock, Observer
 
+AGAIN_SECONDS: Final = 5.0  # until what could not be recorded is tried again
 _DIGEST_START: Final = len("sha256:") + 8  # how much of a digest names a bundle
 
 
@@ -104,6 +105,9 @@ class Activations:
             except Misconfigured as error:
                 self._seen, self._refused = offer.tag, error.detail  # for good; it is not asked for again
                 raise
+            except Unavailable:  # it cannot be recorded: each try costs its tests, and evidence
+                self._due = self._clock.monotonic() + max(self._poll_seconds, AGAIN_SECONDS)
+                raise
             self._seen, self._refused = offer.tag, None
             return done
 
@@ -115,7 +119,7 @@ class Activations:
             chosen = self._chosen(to)
             assert chosen.bundle is not None
             archive = await asyncio.to_thread(self._history.archive, chosen.bundle)
-            done = await self._activate(archive, Asked(chosen.origin, by, reason, rollback=True))
+            done = await self._activate(archive, Asked(chosen.origin, by, reason, rollback=True), chosen.bundle)
             assert done is not None, "what decides is not among those it could go back to"
             return done
 
@@ -160,8 +164,7 @@ class Activations:
 
     def _again(self, bundle: str) -> Policy:
         opened = Opened(self._terms, self._history.archive(bundle), again=True)
-        if opened.about.bundle != bundle:
-            raise Misconfigured(f"the kept bundle {bundle} has other content now")
+        _check_kept(opened.about, bundle)
         return opened.load()[0]
 
     def _chosen(self, to: str | None) -> Activation:
@@ -185,11 +188,14 @@ class Activations:
             raise Misconfigured(f"several kept bundles are called {to!r}; name one by its digest")
         return others[0]
 
-    async def _activate(self, archive: bytes, asked: Asked) -> Activation | None:
+    async def _activate(self, archive: bytes, asked: Asked, kept: str | None = None) -> Activation | None:
+        """``kept`` is the bundle that the archive was kept as."""
         about, before = About(), self._engine.revision
         try:
             opened = await asyncio.to_thread(Opened, self._terms, archive)
             about = opened.about
+            if kept is not None:
+                _check_kept(about, kept)
             if about.digest == before:
                 return None
             if not asked.rollback:
@@ -208,6 +214,11 @@ class Activations:
     def _prepare(self, opened: Opened) -> tuple[Policy, int, int]:
         policy, tests = opened.load()
         return policy, tests, ask_canaries(policy, self._terms)
+
+
+def _check_kept(about: About, bundle: str) -> None:
+    if about.bundle != bundle:
+        raise Misconfigured(f"the kept bundle {bundle} has other content now")
 
 
 def source_of(loaded: Loaded, token_of: Callable[[str], Token]) -> Source:

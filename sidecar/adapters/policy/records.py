@@ -1,7 +1,8 @@
 """What is written down of activations: evidence, the history on the disk, and what the observer is told.
 
 An activation is recorded before it is made (evidence of kind ``change``, then a line of history with the archive
-beside it) and once more before it is acknowledged; a refusal once, however often the same is offered again.
+beside it) and once more before it is acknowledged, or with the reason why it was not made; a refusal once, however
+often the same is offered again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from sidecar.adapters.policy.history import History
 from sidecar.adapters.policy.library import About
-from sidecar.errors import Misconfigured, Reason, SidecarError
+from sidecar.errors import Misconfigured, Reason, SidecarError, Unavailable
 from sidecar.model.activation import ACTIVATED, BY_SOURCE, REFUSED, Activation
 from sidecar.model.evidence import CHANGE, LEAF_VERSION, Change, Leaf
 from sidecar.model.registry import ACTIVATION
@@ -61,11 +62,15 @@ class Records:
     async def intend(self, entry: Activation, archive: bytes, before: str | None) -> Intended:
         """Make ``entry`` durable; then it may decide. Its evidence, for ``confirm``.
 
-        Raises ``Unavailable`` where evidence or history cannot be written: then it may not.
+        Raises ``Unavailable`` where evidence or history cannot be written: then it may not, and the evidence says so.
         """
         try:
             first = await self._append(entry, before)
-            await asyncio.to_thread(self.history.append, entry, archive)
+            try:
+                await asyncio.to_thread(self.history.append, entry, archive)
+            except Unavailable as error:
+                await self._append(replace(entry, code=error.code, errors=(error.detail,)), before, first)
+                raise
         except SidecarError as error:
             self.alarm(error, entry)
             raise
@@ -137,7 +142,7 @@ class Records:
                 kind=CHANGE_KIND,
                 id=entry.revision or entry.origin,
                 verb="put",
-                version=None if intended else entry.number,
+                version=None if intended or (first and entry.code) else entry.number,
                 before=before,
                 after=entry.revision,
                 of=first.record if first else None,

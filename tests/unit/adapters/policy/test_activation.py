@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from sidecar.adapters.policy.activation import Activations
+from sidecar.adapters.policy.activation import AGAIN_SECONDS, Activations
 from sidecar.adapters.policy.embedded import EmbeddedEngine
 from sidecar.adapters.policy.history import History
 from sidecar.adapters.policy.records import Records
@@ -129,6 +129,7 @@ async def test_without_evidence_nothing_is_activated_and_it_is_tried_again(stage
     assert stage.codes() == ["evidence_unavailable"]
     assert activations.listed(10) == []
     stage.evidence.available = True
+    stage.clock.advance(AGAIN_SECONDS)
     await activations.look()
     assert await stage.allows()
 
@@ -382,3 +383,32 @@ async def test_another_configuration_holds_from_the_next_load_on(stage: Stage) -
     activations.configure(stage.loaded())
     await activations.load()
     assert not await stage.allows()
+
+
+async def test_what_cannot_be_recorded_is_not_tried_with_every_look(stage: Stage) -> None:
+    activations = stage.open()
+    stage.offer(made.bundle(OPEN, sequence=1))
+    activations._history.close()
+    for _ in range(3):
+        await activations.look()
+    assert len(stage.evidence.leaves) == 2 and stage.engine.revision is None
+    stage.clock.advance(AGAIN_SECONDS)
+    await activations.look()
+    assert len(stage.evidence.leaves) == 4
+
+
+async def test_p03_a_rollback_is_to_what_was_kept_and_nothing_else(stage: Stage) -> None:
+    activations = stage.open()
+    archives = [made.bundle(OPEN, sequence=1), made.bundle(SHUT, sequence=2)]
+    for archive in archives:
+        stage.offer(archive)
+        await activations.load()
+    older = activations.listed(10)[1]
+    kept = stage.folder / "state" / "bundles" / f"{(older.bundle or '').removeprefix('sha256:')}.tar"
+    for other in (made.bundle({"custom.rego": made.ALLOW + "# another"}, sequence=1), archives[1]):
+        kept.write_bytes(other)
+        with pytest.raises(Misconfigured, match="has other content now"):
+            await activations.rollback(None, "ada", "why")
+        assert not await stage.allows()
+    kept.write_bytes(archives[0])
+    assert (await activations.rollback(None, "ada", "why")).bundle == older.bundle

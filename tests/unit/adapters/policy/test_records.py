@@ -74,6 +74,17 @@ async def test_without_evidence_there_is_no_history(
     assert [told["code"] for told in observer.named("policy_rejected")] == ["evidence_unavailable"]
 
 
+async def test_what_the_history_cannot_take_is_told_as_not_made(records: Records, evidence: MemoryEvidence) -> None:
+    entry = records.activation(ABOUT, ASKED, 0, 0)
+    records.history.close()
+    with pytest.raises(Unavailable):
+        await records.intend(entry, b"", "sha256:before")
+    first, second = evidence.leaves
+    assert second.change is not None
+    assert (second.change.of, second.change.version, second.call_id) == (first.index, None, first.call_id)
+    assert second.code == "policy_unavailable" and "cannot be written" in second.reasons[0]["message"]
+
+
 async def test_a_refusal_says_why_and_is_written_once(
     records: Records, evidence: MemoryEvidence, observer: RecordingObserver
 ) -> None:
