@@ -135,6 +135,8 @@ def read(tenant: str, fields: Sequence[Any]) -> Row:
     owner, kind, id, version, sequence, document, by, at, deleted = fields
     if owner != tenant:
         raise Unavailable("registry_unavailable", "The registry gave a row of another tenant; it was not used.")
+    if not all(isinstance(text, str) for text in (kind, id, by)):  # SQLite keeps in a column whatever is put there
+        raise Unavailable("registry_unavailable", "The registry has a row without a readable kind, id or author.")
     try:
         value = msgspec.json.decode(document, type=dict[str, Any])
         return Row(
@@ -148,7 +150,7 @@ def read(tenant: str, fields: Sequence[Any]) -> Row:
             at=int(at),
             deleted=bool(deleted),
         )
-    except (msgspec.DecodeError, TypeError, ValueError):
+    except (msgspec.DecodeError, TypeError, ValueError, OverflowError, RecursionError):
         raise Unavailable("registry_unavailable", f"The registry's {kind} {id!r} cannot be read.") from None
 
 

@@ -180,3 +180,28 @@ async def test_a_writer_that_holds_the_file_is_waited_for_within_the_bound(path:
         holder.execute("ROLLBACK")
         holder.close()
     await store.close()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "SET id = x'ff'",
+        "SET kind = x'00'",
+        "SET written_by = x'00'",
+        "SET written_at = 'late'",
+        "SET version = 1e999",
+        "SET document = x'ff'",
+        "SET document = '{\"deep\": ' || replace(hex(zeroblob(50000)), '0', '[')",
+        "SET document = '[]'",
+    ],
+)
+async def test_a_row_that_somebody_edited_is_told_and_not_believed(tmp_path: Path, edit: str) -> None:
+    path = tmp_path / "registry.db"
+    store = SqliteStore(path, "acme", HeldClock())
+    await store.put("connector", "wiki", {}, expected=None, by="ada")
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE registry_rows {edit}")
+    connection.close()
+    with pytest.raises(Unavailable, match="The registry"):
+        await store.changes(0, 10)
+    await store.close()
