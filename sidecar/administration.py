@@ -28,6 +28,7 @@ from sidecar.operations.tenant.sources import Sources
 from sidecar.operations.tenant.switches import KillSwitches
 from sidecar.pipeline.handle import handle
 from sidecar.pipeline.parts import Parts
+from sidecar.pipeline.switches import Switches
 from sidecar.ports import CredentialStore, RegistryStore
 from sidecar.rules.registered import Combined
 from sidecar.wiring import split
@@ -54,22 +55,36 @@ class Around(NamedTuple):
 
 
 class _Taker:
-    """Hands what changed to what is registered; nothing there is refused for its age."""
+    """Hands what changed to the switches and to what is registered.
 
-    def __init__(self, registered: Registered) -> None:
+    Before what was registered is served for the first time nothing counts as known: a tenant that is suspended there
+    is denied from the first call on, also where the registry came later than the sidecar.
+    """
+
+    def __init__(self, switches: Switches, registered: Registered) -> None:
+        self._switches = switches
         self._registered = registered
+        self._read_at: float | None = None
 
     def take(self, row: Row) -> None:
+        self._switches.take(row)
         self._registered.noticed(row)
 
     def forget(self) -> None:
+        self._switches.forget()
         self._registered.forget()
 
     def known(self, at: float) -> None:
-        """Of no interest here."""
+        self._read_at = at
+        self.settle()
+
+    def settle(self) -> None:
+        """Once everything was read and is served, it is known."""
+        if self._read_at is not None and self._registered.is_served():
+            self._switches.known(self._read_at)
 
     def unknown(self, now: float) -> None:
-        """The same."""
+        self._switches.unknown(now)
 
 
 class Administration:
@@ -79,8 +94,8 @@ class Administration:
         self._parts = parts
         tenant = parts.catalogue.tenant
         self.registered = Registered(around.declared, around.serve)
-        takers = (parts.switches, _Taker(self.registered))
-        self._follower = Follower(store, parts.clock, parts.observer, takers)
+        self._taker = _Taker(parts.switches, self.registered)
+        self._follower = Follower(store, parts.clock, parts.observer, self._taker)
         changes = Changes(store, parts.evidence, tenant, around.new_id, self._follower.notice)
         register = Register(self.registered, changes)
         connectors = Connectors(
@@ -125,8 +140,13 @@ class Administration:
 
     async def follow(self) -> None:
         """Take what changed in the registry since the last look: switches are in force, the rest is to be served by
-        ``registered.refresh``, which takes its time. Raises what the store does."""
+        ``refresh``, which takes its time. Raises what the store does."""
         await self._follower.look()
+
+    async def refresh(self) -> None:
+        """Serve what was registered since. Raises what ``Around.serve`` does."""
+        await self.registered.refresh()
+        self._taker.settle()
 
     def _is_known(self, target: str, id: str) -> bool:
         catalogue = self._parts.catalogue

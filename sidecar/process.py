@@ -208,7 +208,7 @@ class Process:
 
     async def _serve_noticed(self) -> None:
         """Serve what was registered since. It may take its time, which no kill switch waits for."""
-        await self._told_once("registered", self._admin.registered.refresh)
+        await self._told_once("registered", self._admin.refresh)
 
     async def _told_once(self, event: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work``; what comes of it is told when it changes, not four times a second."""

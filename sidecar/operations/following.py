@@ -6,7 +6,6 @@ lost disk) does not have the row that was read last: then everything is read aga
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from sidecar.errors import SidecarError
@@ -33,28 +32,26 @@ class Taker(Protocol):
 
 
 class Follower:
-    """Hands every change to each of ``takers``."""
+    """Hands every change to ``taker``."""
 
-    def __init__(self, feed: RegistryFeed, clock: Clock, observer: Observer, takers: Sequence[Taker]) -> None:
+    def __init__(self, feed: RegistryFeed, clock: Clock, observer: Observer, taker: Taker) -> None:
         self._feed = feed
         self._clock = clock
         self._observer = observer
-        self._takers = takers
+        self._taker = taker
         self._last: Row | None = None  # read from the store
         self._newest = 0  # sequence of what was taken, read or noticed
         self._versions: dict[tuple[str, str], int] = {}  # the sequence of each row that was taken
 
     async def look(self) -> None:
-        """Take what changed since the last look. Raises what the store does, when the takers have been told."""
+        """Take what changed since the last look. Raises what the store does, when the taker has been told."""
         began = self._clock.monotonic()
         try:
             await self._catch_up()
         except SidecarError:
-            for taker in self._takers:
-                taker.unknown(self._clock.monotonic())
+            self._taker.unknown(self._clock.monotonic())
             raise
-        for taker in self._takers:
-            taker.known(began)
+        self._taker.known(began)
 
     def notice(self, row: Row) -> None:
         """A row that this process has just written: in force at once."""
@@ -63,8 +60,7 @@ class Follower:
             return  # it was written again meanwhile, and that has been seen
         self._versions[key] = row.sequence
         self._newest = max(self._newest, row.sequence)
-        for taker in self._takers:
-            taker.take(row)
+        self._taker.take(row)
 
     async def _catch_up(self) -> None:
         newest = self._newest
@@ -98,8 +94,7 @@ class Follower:
         # All at once: there is no moment at which a switch that is set is not known.
         self._versions.clear()
         self._newest = 0
-        for taker in self._takers:
-            taker.forget()
+        self._taker.forget()
         for row in rows:
             self.notice(row)
         self._last = rows[-1] if rows else None

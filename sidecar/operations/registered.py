@@ -39,6 +39,7 @@ class Registered:
         self._declared = declared
         self._serve = serve
         self._stale = False
+        self._begun = False  # whether the registry was served once
         self._serving = asyncio.Lock()
         self.rows: dict[At, Row] = {}
         self.combined = Combined(declared(), IN_FORCE, {})
@@ -59,6 +60,11 @@ class Registered:
         """What was known is of another history of the registry; all of its rows follow."""
         self.rows.clear()
         self._stale = True
+
+    def is_served(self) -> bool:
+        """To be asked when every row was noticed: whether calls are governed by them, or once were."""
+        self._begun = self._begun or not (self._stale or self._serving.locked())
+        return self._begun
 
     @property
     def declared(self) -> Config:

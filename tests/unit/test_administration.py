@@ -11,8 +11,10 @@ import pytest
 
 from sidecar.config.load import read
 from sidecar.errors import Misconfigured, Unavailable
+from sidecar.pipeline.switches import Switches
 from tests.fakes.certificates import Authority
-from tests.fakes.desk import SECTION, Desk
+from tests.fakes.desk import HOUSE, SECTION, Desk
+from tests.fakes.parts import code, set_stage
 from tests.unit.config.builders import GOOD, changed, written
 
 
@@ -85,3 +87,22 @@ async def test_only_what_is_known_can_be_killed() -> None:
     for target, id in (("connector", "crm"), ("principal", "bob"), ("key", "key_bob"), ("tenant", "acme")):
         assert (await switches.set(target, id, reason="leaks", asker=desk.person("ada"))).id == id
     assert GOOD["tenant"] == "acme"
+
+
+async def test_a_registry_that_comes_late_is_served_before_anything_is_allowed() -> None:
+    stage = set_stage(HOUSE, switches=Switches(60.0))
+    desk = Desk(stage=stage)
+    suspended = {"status": "suspended", "reason": "unpaid"}
+    await desk.store.put("tenant", "acme", suspended, expected=None, by="oscar")
+    desk.store.available = False
+    with pytest.raises(Unavailable):
+        await desk.administration.follow()
+    await desk.administration.refresh()
+    assert code(await stage.handle()) == "registry_unavailable"
+    desk.store.available = True
+    await desk.administration.follow()
+    assert code(await stage.handle()) == "registry_unavailable", "what it says is not in force yet"
+    await desk.administration.refresh()
+    assert code(await stage.handle()) == "tenant_suspended"
+    await desk.verbs.tenant.activate("paid", "oscar")
+    assert (await stage.handle()).problem is None

@@ -50,7 +50,7 @@ class Scene:
         self.store = FakeRegistryStore(clock=self.clock)
         self.memory = Memory()
         self.observer = RecordingObserver()
-        self.follower = Follower(self.store, self.clock, self.observer, [self.memory])
+        self.follower = Follower(self.store, self.clock, self.observer, self.memory)
 
     async def put(self, id: str, expected: int | None = None, **document: Any) -> Row:
         return await self.store.put(ROLE, id, document, expected=expected, by="ada")
