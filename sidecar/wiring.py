@@ -306,6 +306,7 @@ def swap(built: Built, loaded: Loaded, catalogue: Catalogue) -> None:
     built.resolver.fix(addresses)
     built.parts.credentials = with_tokens(built.oauth, loaded, sources)
     built.parts.catalogue = catalogue
+    built.parts.switches.serve(catalogue)
     built.parts.decisions.resize(loaded.config.policy.cache_entries)
     built.policy.configure(loaded)
     built.stores.clear()

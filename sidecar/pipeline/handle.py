@@ -40,7 +40,7 @@ from sidecar.pipeline.answer import interpret, is_read
 from sidecar.pipeline.cleaning import Cleaning, cleaning
 from sidecar.pipeline.compose import compose, is_idempotent, shortened
 from sidecar.pipeline.facts import document, facts
-from sidecar.pipeline.identify import identify, isolate
+from sidecar.pipeline.identify import identify, isolate, still
 from sidecar.pipeline.inject import Injected, check_binding, inject
 from sidecar.pipeline.meter import Meter
 from sidecar.pipeline.parts import Parts
@@ -365,6 +365,7 @@ async def _stream(
 ) -> Outcome:
     meter = Meter(inbound.status, parts.clock.monotonic())
     await parts.evidence.append(trail.chunk_leaf(meter.result(parts.evidence.digest)))
+    still(trail.caller, parts.catalogue)
     cut = parts.switches.open(trail.caller, target.connector.id)
     # The stream gives back what the call held when it ends, not this call.
     place, trail.place = trail.place, None

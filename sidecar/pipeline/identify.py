@@ -42,6 +42,15 @@ def _key_id(plain: bytes) -> str:
     )
 
 
+def still(principal: Principal, catalogue: Catalogue) -> None:
+    """Whether a stream of ``principal`` goes on under another configuration: raises as ``isolate`` does, and
+    ``Refused("unauthenticated")`` where the key that was shown is not there any more.
+    """
+    isolate(principal, catalogue)
+    if principal.key is not None and principal.key not in catalogue.keys:
+        raise Refused("unauthenticated", "The API key was revoked. Ask the tenant's admin for another one.")
+
+
 def isolate(principal: Principal, catalogue: Catalogue) -> None:
     """Raises ``Refused("tenant_mismatch")`` unless the principal is of the tenant this sidecar serves (INV-4), and
     ``Refused("tenant_suspended")`` for everybody while that tenant is suspended."""

@@ -14,6 +14,8 @@ from typing import Final
 from sidecar.errors import Refused, SidecarError, Unavailable
 from sidecar.model.principal import Principal
 from sidecar.model.registry import CONNECTOR, KEY, PRINCIPAL, SWITCH, TARGETS, TENANT, Row, Switch
+from sidecar.pipeline.identify import still
+from sidecar.rules.catalogue import Catalogue
 
 _NOUNS: Final = {TENANT: "tenant", KEY: "API key", PRINCIPAL: "principal", CONNECTOR: "connector"}
 
@@ -85,6 +87,14 @@ class Switches:
         if self.is_stale(now):
             for cut in [*self._open]:
                 cut.stop(_stale())
+
+    def serve(self, catalogue: Catalogue) -> None:
+        """Calls are governed by ``catalogue`` now: the streams of whom it lets in no more end."""
+        for cut in [*self._open]:
+            try:
+                still(cut.principal, catalogue)
+            except Refused as refused:
+                cut.stop(refused)
 
     # What the path asks
 

@@ -89,6 +89,7 @@ class Desk:
     async def serve(self) -> Combined:
         combined = await self.registered.combine(self.config)
         self.stage.parts.catalogue = compile_catalogue(combined.config, combined.standing)
+        self.stage.parts.switches.serve(self.stage.parts.catalogue)
         return combined
 
     async def reload(self) -> dict[str, Any]:

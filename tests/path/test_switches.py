@@ -7,11 +7,13 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.errors import Refused, Unavailable, UpstreamFailure
 from sidecar.model.registry import SWITCH, Row
 from sidecar.pipeline.handle import offer, recognise
 from sidecar.pipeline.switches import Switches
+from sidecar.rules.catalogue import Standing
 from tests.fakes.answers import answered
 from tests.fakes.parts import ALLOW, Stage, code, in_flight, set_stage
 
@@ -244,3 +246,26 @@ async def test_streams_end_when_the_registry_was_not_read_for_too_long() -> None
     with pytest.raises(Unavailable, match="registry_unavailable"):
         await asyncio.wait_for(reading, 1.0)
     assert stage.evidence.leaves[-1].code == "registry_unavailable"
+
+
+async def test_p12_a_stream_ends_with_its_tenants_suspension_and_with_its_key() -> None:
+    served = set_stage().parts.catalogue
+    unpaid = replace(served, standing=Standing(suspended=True))
+    revoked = replace(served, keys={id: key for id, key in served.keys.items() if id != "key_alice"})
+    for catalogue, why in ((unpaid, "tenant_suspended"), (revoked, "unauthenticated")):
+        drip, gone = Drip(), list[object]()
+        stage = set_stage(None, answered(drip, 200, [(b"content-type", b"text/event-stream")]))
+        reading = await watched(stage, drip, gone)
+        stage.switches.serve(served)
+        assert gone == []
+        stage.switches.serve(catalogue)
+        await asyncio.wait_for(reading, 1.0)
+        assert (gone, stage.evidence.leaves[-1].code, in_flight(stage)) == ([why], why, 0)
+
+
+async def test_p12_no_stream_begins_for_a_key_that_was_revoked_while_its_upstream_thought() -> None:
+    stage = set_stage(None, answered(Drip(), 200, [(b"content-type", b"text/event-stream")]))
+    stage.caller.before = lambda: setattr(stage.parts, "catalogue", replace(stage.parts.catalogue, keys={}))
+    assert code(await stage.handle(**WATCH)) == "unauthenticated"
+    assert (stage.kinds[-1], stage.evidence.leaves[-1].code) == ("outcome", "unauthenticated")
+    assert in_flight(stage) == 0

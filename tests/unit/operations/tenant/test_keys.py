@@ -139,3 +139,12 @@ async def test_a_key_says_how_often_and_when_it_was_used() -> None:
     await called(desk, made.key)
     shown = desk.verbs.keys.shown(made.id)
     assert (shown.used, shown.last_used) == (2, desk.stage.clock.now())
+
+
+async def test_p12_a_revoked_keys_open_stream_ends() -> None:
+    desk = Desk()
+    ada = desk.person("ada")
+    made = await desk.verbs.keys.make("bob", None, ada)
+    cut = desk.stage.switches.open(desk.stage.parts.catalogue.keys[made.id].principal, "crm")
+    await desk.verbs.keys.revoke(made.id, ada)
+    assert cut.error is not None and cut.error.code == "unauthenticated"
