@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from sidecar.adapters.policy.files import DATA_NAMES, FILES_LIMIT, FOLDER_DEPTH_LIMIT, TOTAL_BYTES_LIMIT
-from sidecar.adapters.policy.server_connection import Token
+from sidecar.adapters.policy.server_connection import Token, bearer
 from sidecar.adapters.trust import verifying
 from sidecar.errors import Misconfigured, Reason, Unavailable
 
@@ -168,7 +168,13 @@ class HttpSource:
         if seen is not None and seen.startswith("etag:"):
             headers["If-None-Match"] = seen.removeprefix("etag:")
         if self._token is not None and self._secure:
-            headers["Authorization"] = f"Bearer {(await self._token()).reveal().decode()}"
+            authorization = bearer(await self._token())
+            if authorization is None:
+                raise Unavailable(
+                    "policy_unavailable",
+                    f"The token for {self.origin} cannot stand in a header (policy.bundle.token).",
+                )
+            headers["Authorization"] = authorization
         try:
             connector = aiohttp.TCPConnector(ssl=await self._tls() if self._secure else True)
             async with (
@@ -189,7 +195,8 @@ class HttpSource:
                 "policy_unavailable", f"{self.origin} cannot be reached ({type(error).__name__})."
             ) from None
         content = bytes(archive)
-        tag = f"etag:{etag}" if etag else f"sha256:{hashlib.sha256(content).hexdigest()}"
+        sendable = etag is not None and etag.isascii() and etag.isprintable() and etag != ""
+        tag = f"etag:{etag}" if sendable else f"sha256:{hashlib.sha256(content).hexdigest()}"
         return None if tag == seen else Offer(content, tag)
 
     async def _tls(self) -> ssl.SSLContext:

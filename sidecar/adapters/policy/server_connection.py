@@ -119,10 +119,10 @@ class ServerConnection:
             secret = await self._token()
         except Unavailable:
             raise Unusable("the sidecar's token for it could not be resolved (policy.server.token)") from None
-        plain = secret.reveal()
-        if not plain.isascii() or any(byte <= 32 or byte == 127 for byte in plain):
+        text = bearer(secret)
+        if text is None:
             raise Unusable("the sidecar's token for it cannot stand in a header (policy.server.token)")
-        return f"Bearer {plain.decode()}"
+        return text
 
     async def _connector(self) -> aiohttp.BaseConnector:
         limit = self._settings.connections
@@ -152,6 +152,14 @@ class ServerConnection:
             return tuple((status.st_mtime_ns, status.st_ino) for status in map(Path.stat, files))
         except OSError:
             raise Unusable("a file of policy.server (ca_file, client_cert, client_key) is missing") from None
+
+
+def bearer(token: Secret) -> str | None:
+    """The ``Authorization`` of a token; None where it has bytes that cannot stand there, such as a line's end."""
+    plain = token.reveal()
+    if not plain.isascii() or any(byte <= 32 or byte == 127 for byte in plain):
+        return None
+    return f"Bearer {plain.decode()}"
 
 
 async def _exchange(

@@ -191,6 +191,36 @@ async def test_a_token_that_cannot_be_had_is_said(source: HttpSource) -> None:
         await HttpSource("https://127.0.0.1:9/a", 5.0, None, none).fetch(None)
 
 
+@pytest.mark.parametrize(
+    "word", [b"a-token-with-its-line-end\n", "señal-secreta".encode(), b"\xff\xfe-token", b"two words"]
+)
+async def test_a_token_that_cannot_stand_in_a_header_is_said(word: bytes) -> None:
+    async def token() -> Secret:
+        return Secret(word)
+
+    with pytest.raises(Unavailable, match="cannot stand in a header") as caught:
+        await HttpSource("https://127.0.0.1:9/a", 5.0, None, token).fetch(None)
+    assert "token-with" not in caught.value.detail
+
+
+@pytest.mark.parametrize("etag", ['"caf\u00e9"', '"\udcff"', ""])
+async def test_an_etag_that_cannot_be_sent_back_counts_for_nothing(
+    server: Server, source: HttpSource, etag: str
+) -> None:
+    async def odd(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        head = f"HTTP/1.1 200 OK\r\nETag: {etag}\r\nContent-Length: 3\r\nConnection: close\r\n\r\none"
+        request.transport.write(head.encode(errors="surrogateescape"))
+        request.transport.close()
+        return web.Response()
+
+    server.answer = odd
+    first = await given(source)
+    assert first.tag.startswith("sha256:")
+    assert await source.fetch(first.tag) is None
+    assert "If-None-Match" not in server.asked[-1].headers
+
+
 async def test_a_file_is_given_when_it_changed(tmp_path: Path) -> None:
     path = tmp_path / "bundle.tar.gz"
     source = FileSource(path)
