@@ -68,18 +68,26 @@ class Principals:
     async def save(self, id: str, section: dict[str, Any], *, version: int | None, asker: Principal) -> PrincipalView:
         """Register a principal or give it a new document, without keys: those are made by themselves."""
         check_standing(asker, _roles(section), self.roles_of(id))
+        if version is None and not self._is_there(id):
+            await self._clear(id, asker)  # what an earlier one of that id left is not for this one
         await self._register.put(PRINCIPAL, id, lambda _: {"section": section}, version=version, by=asker.id)
         return self.shown(id)
 
     async def remove(self, id: str, *, version: int, asker: Principal) -> Removed:
         """Take a principal away, with its roles and keys: nothing of it is there for the next one of that id."""
         check_standing(asker, self.roles_of(id))
-        if self._registered.row(PRINCIPAL, id) is not None and not self._registered.is_declared(PRINCIPAL, id):
-            for row in (*self._registered.of(KEY), *self._registered.of(ROLE)):
-                if row.document["principal"] == id:
-                    await self._register.remove(row.kind, row.id, version=row.version, by=asker.id)
+        if self._is_there(id) and not self._registered.is_declared(PRINCIPAL, id):
+            await self._clear(id, asker)
         changed = await self._register.remove(PRINCIPAL, id, version=version, by=asker.id)
         return Removed(id=id, version=changed.row.version, evidence_id=changed.evidence_id)
+
+    def _is_there(self, id: str) -> bool:
+        return self._registered.is_declared(PRINCIPAL, id) or self._registered.row(PRINCIPAL, id) is not None
+
+    async def _clear(self, id: str, asker: Principal) -> None:
+        for row in (*self._registered.of(KEY), *self._registered.of(ROLE)):
+            if row.document["principal"] == id:
+                await self._register.remove(row.kind, row.id, version=row.version, by=asker.id)
 
     def roles(self, principal: str | None = None) -> list[RoleView]:
         """Every role that principals have, of one of them or of all, by principal and role."""

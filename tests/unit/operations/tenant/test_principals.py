@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from sidecar.config.sections import Config
 from sidecar.errors import Refused
 from tests.fakes.desk import Desk
 
@@ -97,3 +99,18 @@ async def test_a_removed_principal_leaves_no_role_and_no_key_behind() -> None:
     await desk.verbs.principals.save("carol", {"kind": "agent"}, version=None, asker=ada)
     assert desk.person("carol").roles == ()
     assert desk.verbs.keys.listed("carol") == []
+
+
+async def test_keys_and_roles_that_an_earlier_one_left_are_not_the_next_ones() -> None:
+    desk = Desk()
+    ada = desk.person("ada")
+    key = await desk.verbs.keys.make("bob", None, ada)
+    await desk.verbs.principals.grant("bob", "writer", ada)
+    document = msgspec.to_builtins(desk.config)
+    del document["principals"]["bob"]  # the file's own bob left
+    desk.config = msgspec.convert(document, Config)
+    desk.registered.combined = await desk.serve()
+    again = await desk.verbs.principals.save("bob", {"kind": "agent"}, version=None, asker=ada)
+    assert (again.roles, again.keys) == ((), ())
+    assert key.id not in desk.stage.parts.catalogue.keys
+    assert [verb for verb, kind, _, _ in desk.changes[-3:] if kind in ("key", "role")] == ["remove", "remove"]
