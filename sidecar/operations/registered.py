@@ -154,6 +154,12 @@ class Register:
             await self._registered.refresh()
             return changed
 
+    def expect(self, kind: str, id: str, version: int) -> None:
+        """For who changes other rows first: raises ``Refused`` as ``remove`` does where the row is not of ``version``
+        or is not to be changed.
+        """
+        self._matching(kind, id, version)
+
     def _matching(self, kind: str, id: str, version: int | None) -> Row | None:
         if self._registered.is_declared(kind, id):
             raise declared(kind, id)

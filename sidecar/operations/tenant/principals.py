@@ -76,8 +76,8 @@ class Principals:
     async def remove(self, id: str, *, version: int, asker: Principal) -> Removed:
         """Take a principal away, with its roles and keys: nothing of it is there for the next one of that id."""
         check_standing(asker, self.roles_of(id))
-        if self._is_there(id) and not self._registered.is_declared(PRINCIPAL, id):
-            await self._clear(id, asker)
+        self._register.expect(PRINCIPAL, id, version)
+        await self._clear(id, asker)
         changed = await self._register.remove(PRINCIPAL, id, version=version, by=asker.id)
         return Removed(id=id, version=changed.row.version, evidence_id=changed.evidence_id)
 

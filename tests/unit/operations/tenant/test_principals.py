@@ -114,3 +114,14 @@ async def test_keys_and_roles_that_an_earlier_one_left_are_not_the_next_ones() -
     assert (again.roles, again.keys) == ((), ())
     assert key.id not in desk.stage.parts.catalogue.keys
     assert [verb for verb, kind, _, _ in desk.changes[-3:] if kind in ("key", "role")] == ["remove", "remove"]
+
+
+async def test_a_removal_of_another_version_takes_nothing_away() -> None:
+    desk = Desk()
+    ada = desk.person("ada")
+    await desk.verbs.principals.save("carol", PERSON, version=None, asker=ada)
+    key = await desk.verbs.keys.make("carol", None, ada)
+    await desk.verbs.principals.grant("carol", "writer", ada)
+    assert await refused(desk.verbs.principals.remove("carol", version=7, asker=ada)) == "conflict"
+    assert desk.verbs.principals.shown("carol").roles == ("auditor", "writer")
+    assert key.id in desk.stage.parts.catalogue.keys
