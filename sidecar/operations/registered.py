@@ -14,7 +14,8 @@ from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
-from sidecar.config.faults import Fault
+from sidecar.config.faults import Fault, Faults
+from sidecar.config.load import entry
 from sidecar.config.sections import Config
 from sidecar.errors import Reason, Refused
 from sidecar.model.registry import TENANT, Row
@@ -208,6 +209,15 @@ def unknown(kind: str, id: str) -> Refused:
     """The refusal of an id that is not there."""
     code = f"unknown_{kind}"
     return Refused(code, f"There is no {kind} {id!r}.")
+
+
+def check_draft(kind: str, id: str, section: dict[str, Any]) -> None:
+    """Even what is not complete holds no secret and has an id (INV-5). Raises ``Refused("invalid_payload")``."""
+    found = Faults("registry")
+    entry(MAPS[kind], id, section, found)
+    bad = [fault for fault in found.errors if fault.code in ("raw_secret", "wrong_key")]
+    if bad:
+        raise Refused("invalid_payload", "Not even a draft may say this; see reasons.", _reasons(bad))
 
 
 def sentences(faults: Iterable[Fault]) -> tuple[str, ...]:

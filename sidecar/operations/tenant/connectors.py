@@ -22,6 +22,7 @@ from sidecar.operations.registered import (
     ANY_VERSION,
     Register,
     Registered,
+    check_draft,
     sentences,
     unknown,
     unless_changed,
@@ -96,7 +97,7 @@ class Connectors:
         then as ``configuring``.
         """
         if draft:
-            _no_secret(id, section)
+            check_draft(CONNECTOR, id, section)
 
         def change(row: Row | None) -> dict[str, Any]:
             before = row.document["status"] if row else REGISTERED
@@ -268,16 +269,6 @@ def _faults(id: str, section: Any) -> tuple[str, ...]:
     found = Faults("registry")
     entry("connectors", id, section, found)
     return sentences(found.errors)
-
-
-def _no_secret(id: str, section: dict[str, Any]) -> None:
-    """Even what is not complete holds no secret and has an id (INV-5). Raises ``Refused("invalid_payload")``."""
-    found = Faults("registry")
-    entry("connectors", id, section, found)
-    bad = [fault for fault in found.errors if fault.code in ("raw_secret", "wrong_key")]
-    if bad:
-        reasons = [Reason(fault.code, f"{fault.path}: {fault.message}") for fault in bad]
-        raise Refused("invalid_payload", "Not even a draft may say this; see reasons.", reasons)
 
 
 def _not_connected(id: str, operation: str, outcome: Outcome) -> Refused:

@@ -15,6 +15,7 @@ from sidecar.operations.registered import (
     ANY_VERSION,
     Register,
     Registered,
+    check_draft,
     sentences,
     unknown,
     unless_changed,
@@ -66,6 +67,8 @@ class Sources:
     ) -> SourceView:
         """Register a source or give it a new document; a ``draft`` is kept and not served: ``pending`` while it is
         empty but for its type, then ``configuring``."""
+        if draft:
+            check_draft(SOURCE, id, section)
 
         def change(row: Row | None) -> dict[str, Any]:
             before = row.document["status"] if row else PENDING

@@ -127,3 +127,20 @@ async def test_a_source_with_problems_is_tested_and_keeps_them(desk: Desk) -> No
     assert desk.verbs.sources.shown("wiki").problems
     assert (await desk.verbs.sources.test("wiki", "get", {"id": "7"}, desk.person("ada"))).status == 200
     assert desk.verbs.sources.shown("wiki").problems
+
+
+@pytest.mark.parametrize(
+    ("id", "section", "why"),
+    [
+        ("docs", {"connector": "sk-live-51H8aZbCdEfGhIjKlMnOpQrStUvWxYz0123456789"}, "raw_secret"),
+        ("docs", {"token": "sk-live-51H8aZbCdEfGhIjKlMnOpQrStUvWxYz0123456789"}, "raw_secret"),
+        ("A b\x1b[31m", {"type": "api"}, "wrong_key"),
+    ],
+)
+async def test_inv_5_not_even_a_draft_holds_a_secret_or_has_no_id(
+    desk: Desk, id: str, section: dict[str, str], why: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        await save(desk, section, id, draft=True)
+    assert [reason.code for reason in caught.value.reasons] == [why]
+    assert ("source", id) not in desk.store.rows
