@@ -82,15 +82,19 @@ class Front(click.Group):
             ctx.exit(FAILED)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line; where its output cannot be written, say so, and exit with 1."""
+        """Run the command line; where a file cannot be used or the output not be written, say so, and exit with 1."""
         try:
             return super().main(*args, **kwargs)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno in _FULL:
+                # What is still to be written goes nowhere: flushing it at the exit would fail once more.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                told = f"{error.filename or 'the output'} cannot be written: {error.strerror}"
+            elif error.filename is not None:
+                told = f"{error.filename}: {error.strerror}"
+            else:
                 raise
-            # What is still to be written goes nowhere: flushing it at the exit would fail once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            click.echo(f"sidecar: {error.filename or 'the output'} cannot be written: {error.strerror}", err=True)
+            click.echo(f"sidecar: {told}", err=True)
             sys.exit(FAILED)
 
 

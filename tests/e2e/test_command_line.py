@@ -105,3 +105,9 @@ def test_an_output_that_cannot_be_written_is_told_without_a_traceback(tmp_path: 
         )  # fmt: skip
     told = "sidecar: the output cannot be written: No space left on device\n"
     assert (done.returncode, done.stderr.endswith(told), "Traceback" in done.stderr) == (1, True, False), done.stderr
+
+
+def test_a_file_that_cannot_be_used_is_told_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("no folder")
+    done = _sidecar("policy", "new", "note/policy", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "sidecar: note/policy: Not a directory\n")

@@ -121,6 +121,13 @@ class _Check:
     def _segment(self, segment: Segment, before: Previous | None, *, last: bool) -> Previous | None:
         """Check one segment; what its successor must say of it, or None when it could not be read to its end."""
         self._file = segment.path.name
+        try:
+            return self._read_through(segment, before, last=last)
+        except OSError as error:
+            self._note(f"the segment cannot be read: {error.strerror}", 0, self._frontier.size)
+            return None
+
+    def _read_through(self, segment: Segment, before: Previous | None, *, last: bool) -> Previous | None:
         descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(descriptor).st_size

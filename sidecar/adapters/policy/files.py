@@ -124,7 +124,7 @@ def _read(directory: Path, with_library: bool, read_bytes: int) -> PolicyFiles:
     for root, prefix in roots:
         if not root.is_dir():
             raise Misconfigured(f"the policy directory {root} does not exist or is not a directory")
-        for path, name in _walk(root):
+        for path, name in _listed(root):
             try:
                 content = _content(path)
                 total, count = total + len(content), count + 1
@@ -147,6 +147,16 @@ def _read(directory: Path, with_library: bool, read_bytes: int) -> PolicyFiles:
     if reasons:
         raise Misconfigured(f"the policy directory {directory} cannot be used: {reasons[0].message}", reasons)
     return PolicyFiles(modules, data, documents)
+
+
+def _listed(directory: Path) -> list[tuple[Path, str]]:
+    try:
+        return list(_walk(directory))
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}"
+        raise Misconfigured(
+            f"the policy directory {directory} cannot be used: {told}", [Reason("unreadable", told)]
+        ) from None
 
 
 def _walk(directory: Path) -> Iterator[tuple[Path, str]]:

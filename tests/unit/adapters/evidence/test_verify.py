@@ -244,6 +244,14 @@ async def test_a_whole_log_signed_by_another_key_is_noticed_by_who_knows_the_key
     assert not verify_log(tmp_path, vkey="nonsense").ok
 
 
+async def test_a_segment_that_cannot_be_read_is_a_problem_and_no_traceback(tmp_path: Path) -> None:
+    await write_calls(tmp_path, 2)
+    segment = last(tmp_path)
+    segment.unlink()
+    segment.mkdir()  # opens, and reading it fails
+    assert "the segment cannot be read: Is a directory" in said(tmp_path)
+
+
 async def test_a_flood_of_problems_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidecar.adapters.evidence.verify.PROBLEM_LIMIT", 3)
     await write_calls(tmp_path, 10)

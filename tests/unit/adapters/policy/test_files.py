@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -65,6 +68,14 @@ def test_the_shipped_rules_come_along_unless_told_not_to(tmp_path: Path) -> None
 def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="does not exist"):
         read_policy(tmp_path / "nowhere")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scandir(path: str) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert refused(tmp_path) == [f"{tmp_path}: Permission denied"]
 
 
 def test_every_bad_file_is_named_at_once_with_its_line(tmp_path: Path) -> None:
