@@ -15,6 +15,7 @@ from typing import Any, Final
 import click
 
 from sidecar import __version__
+from sidecar.cli.groups import Group
 from sidecar.errors import SidecarError
 
 FAILED: Final = 1
@@ -41,7 +42,7 @@ COMMANDS: Final = {
 }
 
 
-class Front(click.Group):
+class Front(Group):
     """A group whose commands are modules of this package, and whose failures are told apart by exit code."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:

@@ -10,6 +10,7 @@ import click
 
 from sidecar.cli import registry
 from sidecar.cli.admin import ask, document, socket_of
+from sidecar.cli.groups import Group
 from sidecar.cli.registry import file_option, segment
 from sidecar.cli.show import Command, config_option, data, output_option, table
 
@@ -37,7 +38,7 @@ def parameters_option(command: Command) -> Command:
     return option(command)
 
 
-@click.group(epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
+@click.group(cls=Group, epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
 def connectors() -> None:
     """List, show, test and register the connectors of a running sidecar.
 

@@ -30,6 +30,7 @@ from sidecar.cli.credentials_terms import (
 from sidecar.cli.credentials_test import test
 from sidecar.cli.credentials_value import UNSEEN, WithoutValue, no_more, refuse, value
 from sidecar.cli.credentials_where import SEALED, done, named, opened, places, places_options
+from sidecar.cli.groups import Group
 from sidecar.cli.show import output_option
 from sidecar.errors import Misconfigured, Refused
 from sidecar.model.credential import About, Reference, Terms
@@ -39,7 +40,7 @@ from sidecar.rules.credential_terms import rotated
 _COLUMNS = ("reference", "kind", "version", "updated", "expires", "rotate_days", "state")
 
 
-@click.group(epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
+@click.group(cls=Group, epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
 def credentials() -> None:
     """Manage the credentials that references name.
 

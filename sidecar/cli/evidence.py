@@ -26,6 +26,7 @@ from sidecar.adapters.evidence.keys import load_tenant_key
 from sidecar.adapters.evidence.reader import Reader
 from sidecar.adapters.evidence.records import context
 from sidecar.adapters.evidence.verify import Problem, Report, verify_log
+from sidecar.cli.groups import Group
 from sidecar.cli.show import config_option, data, output_option
 from sidecar.config.load import read
 from sidecar.config.sections import EvidenceSection
@@ -64,7 +65,9 @@ def _configured(config: Path) -> Path:
     return Path(EvidenceSection().directory)
 
 
-@click.group(epilog="Exit codes: 0 all is well, 1 the evidence does not hold or is not there, 2 wrong command line.")
+@click.group(
+    cls=Group, epilog="Exit codes: 0 all is well, 1 the evidence does not hold or is not there, 2 wrong command line."
+)
 def evidence() -> None:
     """Look at the evidence, and verify it.
 

@@ -17,6 +17,7 @@ import click
 
 from sidecar.cli import registry
 from sidecar.cli.admin import document, socket_of
+from sidecar.cli.groups import Group
 from sidecar.cli.show import config_option, data, output_option, table
 
 _SECRET_BYTES: Final = 32
@@ -33,7 +34,7 @@ class NewKey(NamedTuple):
     sha256: str
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Make, list, rotate and revoke API keys of principals.
 

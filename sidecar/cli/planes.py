@@ -9,13 +9,14 @@ import click
 
 from sidecar.cli import registry
 from sidecar.cli.admin import document, socket_of
+from sidecar.cli.groups import Group
 from sidecar.cli.registry import file_option, segment
 from sidecar.cli.show import config_option, data, output_option, table
 
 _PATH = "/v1/planes"
 
 
-@click.group(epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
+@click.group(cls=Group, epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
 def planes() -> None:
     """List, register, enable and disable the knowledge planes of a running sidecar.
 

@@ -7,6 +7,8 @@ from typing import Final
 
 import click
 
+from sidecar.cli.groups import Group
+
 # name: (module of this package, what `sidecar policy --help` says)
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "new": ("policy_new", "Write a policy to begin with."),
@@ -28,7 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-class Commands(click.Group):
+class Commands(Group):
     """A group whose commands are functions of modules beside this one."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import click
 
 from sidecar.cli.admin import document, socket_of
+from sidecar.cli.groups import Group
 from sidecar.cli.show import Command, config_option, data, output_option, table
 from sidecar.config.load import read
 from sidecar.model.registry import TARGETS, TENANT
@@ -41,7 +42,7 @@ def row(switch: dict[str, Any]) -> tuple[object, ...]:
     return switch["target"], switch["id"], switch["reason"], switch["by"], f"{since:%Y-%m-%d %H:%M:%S}"
 
 
-@click.group(epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
+@click.group(cls=Group, epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
 def switches() -> None:
     """List and clear the kill switches of a running sidecar; `sidecar kill` sets one.
 

@@ -6,6 +6,7 @@ import click
 
 from sidecar.cli import registry
 from sidecar.cli.admin import document, socket_of
+from sidecar.cli.groups import Group
 from sidecar.cli.show import Command, config_option, output_option
 
 
@@ -14,7 +15,7 @@ def reason_option(command: Command) -> Command:
     return click.option("--reason", default="", help="Why; kept with the record.")(command)
 
 
-@click.group(epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
+@click.group(cls=Group, epilog="Exit codes: 0 done, 1 failed or refused, 2 wrong command line.")
 def tenant() -> None:
     """Show, suspend and activate the tenant of a running sidecar.
 
