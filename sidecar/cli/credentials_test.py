@@ -12,6 +12,7 @@ import click
 
 from sidecar.cli.credentials_where import Quiet
 from sidecar.cli.show import config_option, data, output_option, table
+from sidecar.config.faults import among
 from sidecar.config.load import Loaded, read
 from sidecar.errors import Misconfigured
 from sidecar.model.credential import Credential, Reference
@@ -47,6 +48,9 @@ def test(reference: str, output: str, config: str) -> None:
 def _named(text: str, loaded: Loaded) -> Reference:
     """Raises ``Misconfigured`` for what is neither, without repeating it: it may be a secret."""
     section = loaded.config.credentials.get(text)
+    if section is None and "://" not in text:
+        known = loaded.config.credentials
+        raise Misconfigured(f"that is neither a reference nor the id of a configured credential; {among(known)}")
     return parse(section.reference if section is not None else text)
 
 

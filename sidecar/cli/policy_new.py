@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 import click
@@ -132,4 +133,5 @@ def new(directory: Path, tenant: str, agent: str, connector: str) -> None:
     for name, text in files.items():
         (directory / name).write_text(text)
         click.echo(f"wrote {directory / name}", err=True)
-    click.echo(f"next: sidecar policy check {directory} && sidecar policy test {directory}", err=True)
+    folder = quote(str(directory))
+    click.echo(f"next: sidecar policy check {folder} && sidecar policy test {folder}", err=True)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 import click
@@ -32,7 +33,9 @@ class _Folder(click.Path):
         """The path of a folder that exists."""
         if not Path(value).exists():
             self.fail(
-                f"Directory {str(value)!r} does not exist; `sidecar policy new {value}` writes one.", param, ctx
+                f"Directory {str(value)!r} does not exist; `sidecar policy new {quote(str(value))}` writes one.",
+                param,
+                ctx,
             )
         return super().convert(value, param, ctx)
 

@@ -33,6 +33,12 @@ _WORDS: Final[dict[str, bool | None]] = {
 }
 _NUMBER_STARTS: Final = frozenset("+-.0123456789")
 
+_NEXT: Final = {  # what libyaml finds, and what helps
+    "found character that cannot start any token": "indent with spaces, not tabs; quote text that begins with @ or `",
+    "mapping values are not allowed in this context": "quote text that holds a colon; mind the indentation",
+    "did not find expected ',' or '}'": "within {...}, quote text that holds a bracket or a comma",
+}
+
 JsonPath = tuple[str | int, ...]
 
 
@@ -158,7 +164,9 @@ def _compose(data: bytes) -> Node:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else None
-        raise DocumentError([(f"not YAML: {error.problem or error.context}", place)]) from None
+        told = error.problem or error.context or ""
+        following = f" ({_NEXT[told]})" if told in _NEXT else ""
+        raise DocumentError([(f"not YAML: {told}{following}", place)]) from None
     except YAMLError:
         raise DocumentError([("not YAML: the file has characters that YAML does not allow", None)]) from None
     if root is None:

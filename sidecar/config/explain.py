@@ -89,6 +89,8 @@ def _sentence(error: ValidationError, rule: dict[str, Any]) -> tuple[str, str]:
             never = ", never the secret itself" if title.startswith(_REFERENCE) else ""
             return "wrong_value", f"must be {title}{never}"
         case "enum":
+            if len(limit) == 1:
+                return "wrong_value", f"must be {limit[0]}"
             return "wrong_value", f"must be one of {', '.join(map(str, limit))}{_close(instance, limit)}"
         case "minimum":
             return "out_of_range", f"must be at least {limit}"

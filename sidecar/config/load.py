@@ -241,5 +241,7 @@ def _named_files(config: Config, directory: Path, faults: Faults) -> Iterator[Pa
         return
     policy = directory / config.policy.directory
     if not policy.is_dir():
-        message = "there is no such folder: without a policy every call is refused"
+        message = (
+            "there is no such folder, and without a policy every call is refused; `sidecar policy new` writes one"
+        )
         faults.warn("no_folder", ("policy", "directory"), message)

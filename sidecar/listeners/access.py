@@ -132,8 +132,8 @@ class AccessDoor:
     async def _evidence(self, request: Request, _: dict[str, str]) -> Reply:
         principal = await self._admit(request)
         query = _query(request.target, {"limit", "before"})
-        limit = _number(query.get("limit"), 50, _MOST_LISTED)
-        before = _number(query.get("before"), None, 1 << 62)
+        limit = _number(query, "limit", 50, _MOST_LISTED)
+        before = _number(query, "before", None, 1 << 62)
         leaves, following = await self._parts.reader.recent(principal, limit or 1, before)
         return _document(
             {"records": [agents_view(leaf) for leaf in leaves if self._is_own(leaf, principal)], "next": following}
@@ -255,9 +255,10 @@ def _query(target: str, known: set[str]) -> dict[str, str]:
     return query
 
 
-def _number(text: str | None, default: int | None, most: int) -> int | None:
+def _number(query: dict[str, str], name: str, default: int | None, most: int) -> int | None:
+    text = query.get(name)
     if text is None:
         return default
     if not (text.isascii() and text.isdecimal()) or not 0 <= int(text[:20]) <= most or len(text) > 20:
-        raise Refused("invalid_payload", f"A number from 0 to {most} is needed.")
+        raise Refused("invalid_payload", f"{name} must be a number from 0 to {most}.")
     return int(text)

@@ -53,6 +53,14 @@ def test_c06_another_tenants_reference_is_refused(folder: Path) -> None:
     assert "other_tenant" in done.output
 
 
+def test_an_id_that_is_not_configured_is_told_with_those_that_are_and_not_repeated(folder: Path) -> None:
+    done = run("credentials", "test", CANARY)
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "sidecar: that is neither a reference nor the id of a configured credential; known: crm-key\n"
+    )
+
+
 def test_a_section_that_is_missing_is_named(folder: Path) -> None:
     done = run("credentials", "test", "aws://acme/crm")
     assert done.exit_code == 1

@@ -43,6 +43,16 @@ def test_its_grants_are_those_of_the_names_that_are_given(tmp_path: Path) -> Non
     assert shown["decision"]["allow"] is True
 
 
+def test_the_next_step_can_be_typed_in_a_folder_with_spaces(tmp_path: Path) -> None:
+    folder = tmp_path / "our policy & tests"
+    missing = policy_command("check", folder)
+    assert f"`sidecar policy new '{folder}'` writes one" in missing.stderr
+    assert (
+        f"next: sidecar policy check '{folder}' && sidecar policy test '{folder}'"
+        in policy_command("new", folder).stderr
+    )
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("mine: 1\n")
     result = policy_command("new", tmp_path)

@@ -118,16 +118,30 @@ def test_size_is_bounded() -> None:
         (b"a: 1\nb: \xff", "the file is not UTF-8 text", Place(2, 1)),
         ("a: 1".encode("utf-16"), "the file is not UTF-8 text", Place(1, 1)),
         (b"a: \x00", "not YAML: the file has characters that YAML does not allow", None),
-        (b"a: b: c", "not YAML: mapping values are not allowed in this context", Place(1, 5)),
         (b"a: *nothing", "not YAML: found undefined alias", Place(1, 4)),
         (b"a: 1\n---\nb: 2", "not YAML: but found another document", Place(2, 1)),
-        (b"a:\n\t- b", "not YAML: found character that cannot start any token", Place(2, 1)),
     ],
 )
 def test_what_is_no_document_says_where(text: bytes, sentence: str, place: Place | None) -> None:
     with pytest.raises(DocumentError) as raised:
         parse(text)
     assert raised.value.places == [(sentence, place)]
+
+
+@pytest.mark.parametrize(
+    ("text", "following", "place"),
+    [
+        (b"a:\n\t- b", "indent with spaces, not tabs; quote text that begins with @ or `", Place(2, 1)),
+        (b"a: b: c", "quote text that holds a colon; mind the indentation", Place(1, 5)),
+        (b"{path: /a/{b}}", "within {...}, quote text that holds a bracket or a comma", Place(1, 11)),
+    ],
+)
+def test_what_newcomers_meet_says_the_next_step(text: bytes, following: str, place: Place) -> None:
+    with pytest.raises(DocumentError) as raised:
+        parse(text)
+    ((sentence, where),) = raised.value.places
+    assert sentence.endswith(f" ({following})")
+    assert where == place
 
 
 def test_places() -> None:

@@ -34,7 +34,7 @@ def _explained(document: Any) -> list[tuple[str, str, str]]:
         ("policy", [], "wrong_type", "must be a mapping, not a list"),
         ("policy", None, "wrong_type", "must be a mapping, not nothing"),
         ("tenant", "A b", "wrong_value", "must be an id of at most 64 lower-case letters, digits, dots, dashes and "),
-        ("connectors.crm.kind", "htpp", "wrong_value", "must be one of http; did you mean 'http'?"),
+        ("connectors.crm.kind", "htpp", "wrong_value", "must be http"),
         ("connectors.crm.ca_file", 5, "wrong_type", "must be text, not a number"),
         ("connectors.crm.auth.name", "a b", "wrong_value", "must be at most 64 letters, digits, dashes, underscores"),
         ("credentials.crm-key.hosts", [], "too_short", "must have at least 1"),

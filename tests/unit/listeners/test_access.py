@@ -468,6 +468,11 @@ async def test_an_odd_query_is_refused(query: str) -> None:
     assert code(await asked(await history(), "GET", f"/v1/evidence?{query}")) == "invalid_payload"
 
 
+async def test_an_odd_number_is_named() -> None:
+    answer = await asked(await history(), "GET", "/v1/evidence?limit=x")
+    assert b"limit must be a number from 0 to 500." in answer.body
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=1", "before=0", "limit=500&before=4", "", "&"])
 async def test_a_plain_query_is_taken(query: str) -> None:
     assert (await asked(await history(), "GET", f"/v1/evidence?{query}")).status == 200
