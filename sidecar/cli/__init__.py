@@ -23,6 +23,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 # What `sidecar --help` says: kept here so that help imports no command.
 COMMANDS: Final = {
+    "init": "Write a smallest start that works into a folder.",
     "run": "Serve: open the doors and govern calls.",
     "demo": "Show a governed call end to end, with a real upstream.",
     "check": "Check a configuration; every error at once.",
@@ -110,7 +111,7 @@ def main() -> None:
 
     \b
     Examples:
+      sidecar init
       sidecar check -c sidecar.yaml
-      sidecar keys new reporting-agent
       sidecar run -c sidecar.yaml
     """

@@ -7,6 +7,7 @@ string; 256 bits of chance need no slow hash.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import secrets
 from time import time
@@ -196,4 +197,4 @@ def snippet(made: NewKey) -> str:
 
 def _quoted(text: str) -> str:
     """Quoted, because an id or a hash of digits alone would be read as a number."""
-    return f'"{text}"'
+    return json.dumps(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shlex import quote
 from typing import Final
@@ -126,12 +128,24 @@ def new(directory: Path, tenant: str, agent: str, connector: str) -> None:
         "data.yaml": _DATA.format(**quoted),
         "cases.yaml": _CASES.format(**quoted),
     }
-    there = [name for name in files if (directory / name).exists()]
-    if there:
-        raise Misconfigured(f"{directory} already has {', '.join(there)}; name another folder")
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (directory / name).write_text(text)
-        click.echo(f"wrote {directory / name}", err=True)
+    write_files(directory, files)
     folder = quote(str(directory))
     click.echo(f"next: sidecar policy check {folder} && sidecar policy test {folder}", err=True)
+
+
+def require_absent(folder: Path, names: Iterable[str]) -> None:
+    """Raises ``Misconfigured`` with the names that are there already."""
+    there = [name for name in names if os.path.lexists(folder / name)]
+    if there:
+        raise Misconfigured(f"{folder} already has {', '.join(there)}; name another folder")
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write texts by name into a folder that has none of them, and say so. Raises ``Misconfigured``, ``OSError``."""
+    require_absent(folder, files)
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+        click.echo(f"wrote {path}", err=True)

@@ -89,7 +89,7 @@ def _examine(path: Path, environ: Mapping[str, str], overrides: Mapping[str, str
         for sentence, place in error.places:
             faults.text(sentence, place)
     except OSError as error:
-        hint = "; -c names another" if isinstance(error, FileNotFoundError) else ""
+        hint = "; -c names another, `sidecar init` writes one" if isinstance(error, FileNotFoundError) else ""
         faults.text(f"the file cannot be read: {error.strerror}{hint}", None)
     if faults.document is None:
         return Examined(None, in_order(faults.errors), ())
