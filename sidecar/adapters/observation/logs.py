@@ -34,7 +34,7 @@ import orjson
 
 from sidecar.adapters.observation.lines import LineWriter
 from sidecar.adapters.observation.redaction import redact, redact_line
-from sidecar.errors import SidecarError
+from sidecar.errors import CODES, SidecarError
 from sidecar.rules.limits import CLOSED
 
 CALL_FIELDS: Final = frozenset(
@@ -60,6 +60,7 @@ _LEVELS: Final = {
     "evidence_recovered": "warning",
     "evidence_clock_back": "warning",
 }
+_FAILED: Final = ("failed", "misconfigured")
 _FRAMES: Final = 20
 _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
@@ -97,7 +98,8 @@ def _level(event: str, fields: dict[str, Any]) -> str:
     level = _LEVELS.get(event)
     if level is not None:
         return level
-    return "error" if event.startswith("evidence_") or fields.get("outcome") == "failed" else "info"
+    outcome = fields.get("outcome")
+    return "error" if event.startswith("evidence_") or outcome in _FAILED or outcome in CODES else "info"
 
 
 def render(event: str, level: str, fields: dict[str, Any]) -> bytes:
