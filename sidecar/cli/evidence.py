@@ -6,6 +6,7 @@ Exit codes: 0 all is well, 1 the evidence does not hold or is not there, 2 the c
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -102,8 +103,8 @@ def tail(directory: Path, output: str, lines: int, follow: bool) -> None:
             position, size = size, reader.size()
             if size > position:
                 _print_leaves(list(reader.range(position, size)), output, header=False)
-            else:
-                time.sleep(_POLL_SECONDS)
+            elif _reader_is_gone():
+                sys.exit(0)
     except SidecarError as error:
         raise click.ClickException(error.detail) from None
     except (KeyboardInterrupt, BrokenPipeError):
@@ -291,6 +292,17 @@ def _print(value: object, output: str) -> None:
         click.echo(msgspec.json.encode(value))
     else:
         data(msgspec.to_builtins(value), output)
+
+
+def _reader_is_gone() -> bool:
+    """Wait for a moment, or until nobody reads our output: writing would tell no sooner than the next record."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)  # errors and hang-ups are told without being asked for
+    except (OSError, ValueError):  # no file behind it
+        time.sleep(_POLL_SECONDS)
+        return False
+    return bool(poll.poll(_POLL_SECONDS * 1000))
 
 
 def _out() -> Console:

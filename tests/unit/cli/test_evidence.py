@@ -111,6 +111,18 @@ async def test_tail_follows_a_log_that_another_process_writes(
     await log.close()
 
 
+def test_tail_ends_with_its_reader_and_not_with_the_next_record(directory: Path) -> None:
+    command = [sys.executable, "-m", "sidecar", "evidence", "tail", "-f", "-n", "2", "--directory", str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as following:
+        assert following.stdout is not None
+        try:
+            assert following.stdout.readline()
+            following.stdout.close()
+            assert following.wait(20) == 0
+        finally:
+            following.kill()
+
+
 def test_show_prints_a_record_and_its_document(directory: Path) -> None:
     result = run("show", f"{origin(directory)}/6", "--directory", directory)
     assert result.exit_code == 0
