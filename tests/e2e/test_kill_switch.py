@@ -20,11 +20,11 @@ def killed(house: House, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def cut_after(house: House) -> float:
+def cut_after(house: House, code: str = "killed") -> float:
     """Microseconds from the first record of the change to the outcome of the stream that it cut."""
 
     def outcomes() -> list[Leaf]:
-        return [leaf for leaf in house.leaves() if (leaf.kind, leaf.code) == (OUTCOME, "killed")]
+        return [leaf for leaf in house.leaves() if (leaf.kind, leaf.code) == (OUTCOME, code)]
 
     assert comes_true(outcomes, 5.0)
     (outcome,) = outcomes()
@@ -65,6 +65,26 @@ def test_p12_a_stream_whose_reader_does_not_read_is_cut_too(house: House, far: F
             faucet.give(chunk(b"x" * 50_000))  # far more than the buffers between us take
         killed(house, "principal", AGENT)
         assert cut_after(house) < SECOND
+    assert house.stop() == 0
+
+
+def test_p12_a_stream_ends_within_a_second_of_its_tenants_suspension_which_outlives_the_process(
+    house: House, far: Far
+) -> None:
+    faucet = far.behave = Faucet()
+    streaming(house)
+    house.start()
+    with watching(house) as answer:
+        faucet.give(chunk(b"first"))
+        assert answer.read(5) == b"first"
+        assert house.admin("POST", "/v1/tenant/suspend", {"reason": "unpaid"}).status == 200
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            answer.read()
+    assert cut_after(house, "tenant_suspended") < SECOND
+    house.kill()
+    house.start()
+    assert house.operation("read").code == "tenant_suspended"
+    assert house.admin("POST", "/v1/tenant/activate", {"reason": "paid"}).status == 200
     assert house.stop() == 0
 
 

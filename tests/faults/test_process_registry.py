@@ -4,6 +4,7 @@ in plain words, and nothing is half-written."""
 from __future__ import annotations
 
 import http.client
+import json
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -73,6 +74,33 @@ def test_a_registry_that_cannot_be_read_at_the_start_allows_nothing_until_it_can
     assert comes_true(lambda: house.probe("/readyz").status == 200)
     assert house.operation("read").status == 200
     assert kill(house) == (200, None)
+    assert house.stop() == 0
+
+
+def test_rows_that_somebody_edited_are_set_aside_and_one_that_cannot_be_read_allows_nothing(house: House) -> None:
+    house.start()
+    assert house.stop() == 0
+    with sqlite3.connect(house.folder / "registry.db") as connection:
+        insert = "INSERT INTO registry_rows VALUES (?, ?, ?, 1, ?, ?, 'psql', 1, 0)"
+        tenant = house.config["tenant"]
+        for sequence, (kind, document) in enumerate(
+            [("plane", {"section": {"actions": 5}, "status": "active"}), ("principal", {"section": {"roles": 5}})], 1
+        ):
+            connection.execute(insert, (tenant, kind, "odd", sequence, json.dumps(document)))
+        connection.execute("INSERT INTO registry_heads VALUES (?, 2)", (tenant,))
+    connection.close()
+    house.start()
+    assert house.operation("read").status == 200
+    for kind in ("planes", "principals"):
+        [odd] = [each for each in house.admin("GET", f"/v1/{kind}").document[kind] if each["id"] == "odd"]
+        assert odd["problems"]
+    assert house.stop() == 0
+    with sqlite3.connect(house.folder / "registry.db") as connection:
+        connection.execute("UPDATE registry_rows SET id = x'ff' WHERE kind = 'plane'")
+    connection.close()
+    house.start()
+    assert house.operation("read").code == "registry_unavailable"
+    assert "without a readable kind, id or author" in house.event("registry")["message"]
     assert house.stop() == 0
 
 

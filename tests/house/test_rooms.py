@@ -37,7 +37,6 @@ REVEALS = {
     "sidecar/adapters/credentials/vault/login.py",  # shows the proof
     "sidecar/adapters/credentials/vault/session.py",  # shows the token
     "sidecar/adapters/credentials/sealed/file.py",
-    "sidecar/adapters/policy/bundle_sources.py",
     "sidecar/adapters/policy/remote_client.py",
     "sidecar/adapters/policy/server_connection.py",
     "sidecar/adapters/registry/postgres.py",
