@@ -202,6 +202,9 @@ class ServerEngine:
             self._tell(str(fault))
         except TimeoutError:
             self._tell("it does not answer in time")
+        except Exception as error:  # whatever it said: what was good at the last look is not known to be so now
+            self._observer.observe("failure", {"task": "policy server", "error": type(error).__name__})
+            self._tell("what it says of itself cannot be understood")
         else:
             self._seen = began
             before, self._active = self._active, active

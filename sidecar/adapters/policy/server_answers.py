@@ -16,13 +16,14 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 LONGEST_REVISION: Final = 256  # characters; it stands in every record
 _PLAIN: Final = re.compile(r"[!-~]+")  # visible ASCII
+_Moment = Annotated[datetime, Meta(tz=True)]
 _NEVER: Final = datetime(1, 1, 2, tzinfo=UTC)  # OPA writes 0001-01-01T00:00:00Z for what never happened
 
 
@@ -44,8 +45,8 @@ class _Decided(Struct, frozen=True):
 
 
 class _BundleStatus(Struct, frozen=True):
-    last_successful_activation: datetime
-    last_successful_request: datetime = _NEVER
+    last_successful_activation: _Moment
+    last_successful_request: _Moment = _NEVER
     code: str = ""
     message: str = ""
 

@@ -149,6 +149,22 @@ async def test_while_the_server_is_not_ready_every_call_is_denied_unasked(house:
     assert [event["outcome"] for event in house.observer.named("policy_server")] == ["ready", "failed", "ready"]
 
 
+async def test_p01_a_look_that_fails_in_no_foreseen_way_denies_what_was_good_before(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(*_: object) -> None:
+        raise OverflowError
+
+    await house.engine.evaluate(b"{}")
+    monkeypatch.setattr("sidecar.adapters.policy.server_answers.check_status", odd)
+    await house.engine.look()
+    assert "cannot be understood" in await refused(house.engine)
+    assert house.observer.named("failure") == [{"task": "policy server", "error": "OverflowError"}]
+    monkeypatch.undo()
+    await house.engine.look()
+    await house.engine.evaluate(b"{}")
+
+
 async def test_before_the_first_good_look_every_call_is_denied() -> None:
     async with ScriptedOpa() as opa:
         engine = ServerEngine(ServerConnection(ServerSettings(opa.url)), BUDGET, 600.0, RecordingObserver())

@@ -107,6 +107,7 @@ def test_an_age_is_by_the_servers_own_clock() -> None:
         (b'{"result": {"discovery": {"code": "bundle_error"}}}', "discovery"),
         (b'{"result": {"bundles": {"a": {}}}}', "shape"),
         (b'{"result": {"bundles": {"a": {"last_successful_activation": "soon"}}}}', "shape"),
+        (b'{"result": {"bundles": {"a": {"last_successful_activation": "2026-11-21T04:19:40"}}}}', "shape"),
         (b"{}", "shape"),
         (b"OK", "shape"),
     ],
