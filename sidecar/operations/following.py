@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sidecar.errors import SidecarError
 from sidecar.model.registry import Row
 from sidecar.ports import Clock, Observer, RegistryFeed
 
@@ -48,7 +47,7 @@ class Follower:
         began = self._clock.monotonic()
         try:
             await self._catch_up()
-        except SidecarError:
+        except Exception:  # whatever it is, the registry was not read
             self._taker.unknown(self._clock.monotonic())
             raise
         self._taker.known(began)

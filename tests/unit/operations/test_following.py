@@ -125,6 +125,14 @@ async def test_a_registry_that_cannot_be_read_is_told_and_what_is_known_stays() 
     assert len(scene.memory.known_at) == 2
 
 
+async def test_a_fault_that_nobody_foresaw_is_a_registry_that_was_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    monkeypatch.setattr(scene.store, "changes", None)
+    with pytest.raises(TypeError):
+        await scene.look()
+    assert (scene.memory.known_at, scene.memory.unknown_at) == ([], [1000.0])
+
+
 async def test_what_this_process_wrote_is_in_force_before_the_next_look() -> None:
     scene = Scene()
     row = await scene.put("a")
