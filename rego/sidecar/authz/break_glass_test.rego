@@ -49,12 +49,16 @@ test_break_glass_ends if {
 	codes(answer) == {"no_grant", "break_glass_expired"}
 }
 
+test_an_end_is_told_only_where_it_is_what_is_missing if {
+	denied(broken(but({"effects": ["read"], "until": "2030-01-09T11:00Z"}), {"effect": "write"}), "no_grant")
+}
+
 test_break_glass_without_an_end_is_none if {
 	denied(broken(object.remove(emergency, ["until"]), {}), "no_grant")
 }
 
 test_an_end_that_is_not_written_as_agreed_has_passed if {
-	every until in ["2099-01-01", "never", 1, null] {
+	every until in ["2099-01-01", "never", 1, null, false] {
 		broken(but({"until": until}), {}).allow == false
 	}
 }

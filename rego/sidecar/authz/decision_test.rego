@@ -72,6 +72,13 @@ test_custom_deny_of_any_other_shape_denies if {
 	}
 }
 
+test_custom_deny_of_another_shape_has_one_reason if {
+	decision := authz.decision with input as call
+		with data.sidecar.grants as read
+		with data.sidecar.custom.deny as [{"code": "frozen", "message": "Quarter end."}]
+	denied(decision, "custom_deny")
+}
+
 test_custom_deny_that_does_not_deny if {
 	every value in [false, set()] {
 		authz.decision.allow == true with input as call

@@ -8,7 +8,7 @@
 #   planes      a list of plane ids; when it is there, only calls through these planes are covered
 #   weekdays, hours, until   when it holds (times.rego)
 #
-# An object with any other key covers nothing: a misspelt limit would otherwise be none.
+# An object with any other key covers nothing, nor does one with a `false`: a misspelt limit would otherwise be none.
 package sidecar.authz
 
 # METADATA
@@ -61,6 +61,7 @@ covers(grant) if {
 	operation_named(grant.operations)
 	effect_granted(grant)
 	within_limits(grant)
+	not false in grant # to a `not` a limit that is false is none
 }
 
 # Most grants have none, and cost a fifth less for not being asked for each.

@@ -70,8 +70,10 @@ test_role_for_every_operation if decided(granted_to_role("reader", ["orders/*"])
 
 test_role_not_held if denied(decided(granted_to_role("writer", ["orders/get"]), {}), "no_grant")
 
-test_role_reasons if {
-	denied(decided(granted_to_role("reader", ["orders/get"]), {"effect": "write"}), "effect_not_granted")
+test_role_short_forms_read_only if {
+	every form in ["orders/get", "orders/*"] {
+		denied(decided(granted_to_role("reader", [form]), {"effect": "write"}), "effect_not_granted")
+	}
 }
 
 test_a_principal_called_like_a_role_gets_nothing_from_it if {
@@ -110,7 +112,18 @@ test_a_grant_with_an_unknown_key_covers_nothing if {
 }
 
 test_another_tenants_grants_do_not_count if {
-	denied(own(["orders/get"], {"tenant": "globex"}), "no_grant")
+	every grant in ["orders/get", "orders/*", object_grant, object.remove(object_grant, ["effects"])] {
+		denied(own([grant], {"tenant": "globex"}), "no_grant")
+		denied(own([grant], {"tenant": "globex", "effect": "write"}), "no_grant")
+		denied(decided(granted_to_role("reader", [grant]), {"tenant": "globex"}), "no_grant")
+		denied(decided(granted_to_role("reader", [grant]), {"tenant": "globex", "effect": "write"}), "no_grant")
+	}
+}
+
+test_a_limit_that_is_false_is_not_no_limit if {
+	every limit in ["planes", "weekdays", "hours", "until", "effects"] {
+		own([object.union({"connector": "orders", "operations": "*"}, {limit: false})], {}).allow == false
+	}
 }
 
 test_a_call_without_connector_or_operation_is_not_covered if {

@@ -33,6 +33,7 @@ test_another_class_does_not_count if {
 
 test_another_tenants_clearance_does_not_count if {
 	not cleared_to(personal, {"globex": {"principals": {"agent-7": ["personal"]}}}).allow
+	not cleared_to(personal, {"globex": {"roles": {"reader": ["personal"]}}}).allow
 }
 
 test_every_class_must_be_cleared if {
