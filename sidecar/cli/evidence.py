@@ -19,6 +19,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -28,7 +29,7 @@ from sidecar.adapters.evidence.reader import Reader
 from sidecar.adapters.evidence.records import context
 from sidecar.adapters.evidence.verify import Problem, Report, verify_log
 from sidecar.cli.groups import Group
-from sidecar.cli.show import config_option, data, output_option
+from sidecar.cli.show import config_option, data, output_option, plain_json
 from sidecar.config.load import read
 from sidecar.config.sections import EvidenceSection
 from sidecar.errors import SidecarError
@@ -140,9 +141,9 @@ def show(evidence_id: str, directory: Path, output: str, with_input: bool) -> No
     if output != "table":
         _print({"leaf": leaf, "document": document} if with_input else leaf, output)
         return
-    _out().print_json(msgspec.json.encode(leaf).decode())
+    _print_json(leaf)
     if with_input:
-        _out().print_json(msgspec.json.encode(document).decode())
+        _print_json(document)
 
 
 @evidence.command()
@@ -289,9 +290,14 @@ def _place(problem: Problem) -> str:
 def _print(value: object, output: str) -> None:
     """JSON on a line of its own, so that a log can be followed by line; or YAML."""
     if output == "json":
-        click.echo(msgspec.json.encode(value))
+        click.echo(plain_json(msgspec.json.encode(value)))
     else:
         data(msgspec.to_builtins(value), output)
+
+
+def _print_json(value: object) -> None:
+    text = plain_json(msgspec.json.format(msgspec.json.encode(value)))
+    _out().print(JSONHighlighter()(text), soft_wrap=True)
 
 
 def _reader_is_gone() -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -46,7 +47,7 @@ def config_option(command: Command) -> Command:
 def data(value: Any, output: str) -> None:
     """Print a document as JSON or YAML."""
     if output == "json":
-        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+        click.echo(plain_json(orjson.dumps(value, option=orjson.OPT_INDENT_2)))
         return
     import yaml  # noqa: PLC0415  # 15 ms that a table or JSON need not pay
 
@@ -76,6 +77,14 @@ def cell(value: object) -> str:
     if isinstance(value, dict | list):
         return printable(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
     return printable(str(value))
+
+
+def plain_json(encoded: bytes) -> str:
+    """JSON in which what steers a terminal is escaped, such as U+009B: the same document to whoever parses it."""
+    text = encoded.decode()
+    if text.isascii():
+        return text.replace("\x7f", "\\u007f")
+    return "".join(each if each.isprintable() or each in _KEPT else json.dumps(each)[1:-1] for each in text)
 
 
 def printable(text: str) -> str:

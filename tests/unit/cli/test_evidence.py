@@ -34,7 +34,9 @@ async def directory(tmp_path: Path) -> Path:
     log = open_log(tmp_path)
     await append_calls(log, 3)
     await log.append(a_leaf("refusal", code="denied", plane="docs", connector="wiki", operation="get"), b'{"a": [1]}')
-    await log.append(a_leaf("refusal", code="unknown_plane", plane="\x1b[2Jx\nforged line"), b"not json")
+    await log.append(
+        a_leaf("refusal", code="unknown_plane", plane="\x1b[2Jx\nforged line", session="\x9b2Jü"), b"not json"
+    )
     await log.close()
     return tmp_path
 
@@ -56,6 +58,10 @@ def test_what_an_agent_sent_cannot_steer_the_terminal(directory: Path) -> None:
     result = run("tail", "--directory", directory, "-n", "1")
     assert "\x1b" not in result.stdout
     assert len(result.stdout.splitlines()) == 2
+    for format in ("table", "json", "yaml"):
+        result = run("show", "--directory", directory, f"{origin(directory)}/7", "-o", format)
+        assert not {"\x1b", "\x9b"} & set(result.stdout)
+        assert "2Jü" in result.stdout
 
 
 def test_tail_as_json_is_a_leaf_a_line(directory: Path) -> None:

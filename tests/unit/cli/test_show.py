@@ -45,6 +45,16 @@ def test_nothing_in_a_table_steers_the_terminal(capsys: pytest.CaptureFixture[st
     assert "ü ☃ \u65e5\u672c" in shown
 
 
+@pytest.mark.parametrize("text", ["\x9b2J", "\u202egone", "\x7f\x85\u2028", "\U000e0041", "ü ☃ \U0001f600"])
+def test_nothing_in_a_document_steers_the_terminal(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An 8-bit CSI is one character, and no JSON encoder need escape it."""
+    data({"reason": text}, "json")
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {"reason": text}
+    assert shown.replace("\n", "").isprintable()
+    assert ("☃" in shown) is ("☃" in text)
+
+
 def test_text_keeps_its_lines() -> None:
     assert printable("one\n\ttwo") == "one\n\ttwo"
 

@@ -88,6 +88,12 @@ async def test_session_and_peer_are_recorded() -> None:
     assert (stage.evidence.leaves[0].session, stage.evidence.leaves[0].peer) == ("s-1", "127.0.0.1:99")
 
 
+async def test_a_session_takes_no_more_room_than_a_name() -> None:
+    stage = set_stage()
+    await asked(stage, "POST", ACCESS, QUERY, headers=[(b"sidecar-session", b"s" * 30_000)])
+    assert {leaf.session for leaf in stage.evidence.leaves} == {"s" * 256}
+
+
 async def test_call_ids_are_not_given_twice() -> None:
     stage = set_stage()
     one, other = AccessDoor(stage.parts), AccessDoor(stage.parts)
