@@ -129,8 +129,8 @@ class Process:
         if self._following is not None:
             self._following.cancel()
         built = self._built
-        await self._ended("count", self._record_counted)
         await self._ended("admin", self._admin.door.close)
+        await self._ended("count", self._record_counted)  # the last door is closed: nothing is counted any more
         await self._ended("caller", built.caller.close)
         await self._ended("registry", built.registry.close)
         await self._ended("remote", built.remote.close)

@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from sidecar import process as module
+from sidecar.adapters.evidence.reader import Reader
 from sidecar.adapters.evidence.verify import verify_log
 from sidecar.adapters.observation.lines import LineWriter
 from sidecar.cli.keys import make
@@ -261,6 +262,27 @@ async def test_the_circuit_of_a_connector_that_was_taken_out_is_told_no_more(
     await until(lambda: metrics.get_sample_value("sidecar_breaker_state", circuit) is None)
     assert started._built.parts.traffic == {}
     await started.drain()
+
+
+async def test_refusals_that_were_only_counted_are_recorded_at_the_end_whichever_door_counted_them(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COUNT_SECONDS", NEVER)
+    started = home.process()
+    await started.start()
+    built, door = started._built, started._admin.door
+    origin, closed = built.evidence.origin, door.close
+    built.parts.flood.counted["10.0.0.1", "unauthenticated"] += 3
+
+    async def closes() -> None:
+        await closed()
+        built.parts.flood.counted["10.0.0.2", "malformed"] += 2  # by what was still asked while it closed
+
+    monkeypatch.setattr(door, "close", closes)
+    await started.drain()
+    reader = Reader(home.folder / "evidence", origin)
+    leaves = [reader.read(index) for index in range(2)]
+    assert [(leaf.peer, leaf.count) for leaf in leaves if leaf] == [("10.0.0.1", 3), ("10.0.0.2", 2)]
 
 
 async def test_a_folder_is_served_again_after_the_end(home: Home) -> None:
