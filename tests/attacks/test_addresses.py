@@ -114,8 +114,14 @@ def test_host(case: str, text: str, code: str) -> None:
     assert outcome(text) == code
 
 
-@pytest.mark.parametrize("text", ["169.254.169.254", "[fd00:ec2::254]", "100.100.100.200", "[fe80::a9fe:a9fe]"])
-def test_a19_s01_metadata_is_never_dialled_even_where_everything_around_it_is_granted(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("169.254.169.254", "100.100.100.200", "[fe80::a9fe:a9fe]", "[fd00:ec2::254]", "[fd20:ce::254]"),
+        *("[fd00:42::42]", "[fd00:c1::a9fe:a9fe]"),
+    ],
+)
+def test_a19_a20_s01_metadata_is_never_dialled_even_where_everything_around_it_is_granted(text: str) -> None:
     host = canonical_host(text)
     grants = compile_grants(
         {
@@ -160,6 +166,8 @@ def test_a28_a_private_address_needs_a_grant_for_that_name_and_network() -> None
     assert outcome("intranet.example", ("10.1.2.3",), grants) == "dialled"
     assert outcome("intranet.example", ("10.2.2.3",), grants) == FORBIDDEN
     assert outcome("other.example", ("10.1.2.3",), grants) == FORBIDDEN
+    with pytest.raises(Refused):  # and for that port
+        check_addresses("intranet.example", 8443, ("10.1.2.3",), grants)
 
 
 @pytest.mark.parametrize(
