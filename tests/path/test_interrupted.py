@@ -1,8 +1,9 @@
 """A call that is stopped, or meets a fault, wherever it waits: one record of how it ended, and nothing kept.
 
 The places are not listed here: a call that is left alone is run first, and tells where it waited. At each of them
-another call is then cancelled before the part there has done its work, while it does it and once it has done it; and
-the part fails in a way that nobody foresaw. Evidence is the real log, so that what is durable is what a disk has.
+another call is then cancelled before the part there has done its work, while it does it and once it has done it; the
+part fails in a way that nobody foresaw; and a kill switch is set. Evidence is the real log, so that what is durable
+is what a disk has.
 """
 
 from __future__ import annotations
@@ -17,16 +18,30 @@ from typing import Any, Final
 import pytest
 
 from sidecar.adapters.evidence.log import SegmentLog
-from sidecar.errors import UpstreamFailure
+from sidecar.errors import Refused, UpstreamFailure
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.evidence import Leaf
+from sidecar.model.registry import SWITCH, Row
 from sidecar.pipeline.handle import handle, offer
 from tests.evidence import open_log
 from tests.fakes.answers import Pieces, answered
 from tests.fakes.caller import Step
 from tests.fakes.parts import SECRET, Stage, allowing, changed, in_flight, set_stage
 
-BEFORE, DURING, AFTER, FAULT = "before", "during", "after", "fault"
+BEFORE, DURING, AFTER, FAULT, KILL = "before", "during", "after", "fault", "kill"
+
+
+STOPPED: Final = Row(
+    tenant="acme",
+    kind=SWITCH,
+    id="connector:crm",
+    document={},
+    version=1,
+    sequence=1,
+    by="admin",
+    at=1,
+    deleted=False,
+)
 
 
 class Places:
@@ -35,6 +50,7 @@ class Places:
     def __init__(self, wanted: str | None = None, way: str = BEFORE) -> None:
         self.seen: list[str] = []
         self.task: asyncio.Task[Any] | None = None
+        self.kill: Callable[[], object] = lambda: None
         self._count: Counter[str] = Counter()
         self._wanted = wanted
         self._way = way
@@ -49,6 +65,8 @@ class Places:
             raise RuntimeError(place)
         if way == BEFORE:
             await self._stop()
+        if way == KILL:
+            self.kill()
         if way == DURING:
             asyncio.get_running_loop().call_soon(self.task.cancel)
         result = await work()
@@ -101,6 +119,7 @@ class Scene:
             script = [answered(b"no", 401), gone, answered(b"x" * (1 << 15))]
         self.stage = set_stage(changed("connectors.crm.retry.attempts", 3), *script, rule=allowing(), evidence=log)
         self.stage.engine.reads_destination = True
+        places.kill = lambda: self.stage.switches.take(STOPPED)
         source = Renewing(self.stage)
         self.stage.parts.credentials = {"encrypted": source}
         places.watch(self.stage.counter, "take")
@@ -140,7 +159,7 @@ async def disturbed(name: str, directory: Path, places: Places) -> tuple[Scene, 
     before = asyncio.all_tasks()
     scene = Scene(name, log, places)
     places.task = asyncio.create_task(scene.run())
-    with suppress(asyncio.CancelledError, RuntimeError):
+    with suppress(asyncio.CancelledError, RuntimeError, Refused):
         await places.task
     assert asyncio.all_tasks() == before
     await log.close()
@@ -169,7 +188,7 @@ _NEVER: Final = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", [BEFORE, DURING, AFTER, FAULT])
+@pytest.mark.parametrize("way", [BEFORE, DURING, AFTER, FAULT, KILL])
 @pytest.mark.parametrize("name", ["whole", "stream", "offer"])
 async def test_inv_7_wherever_a_call_is_stopped_it_has_one_end_and_nothing_is_kept(
     name: str, way: str, tmp_path: Path
