@@ -9,6 +9,7 @@ is what a disk has.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import pytest
 
+from sidecar.adapters.evidence.appender import Appender
 from sidecar.adapters.evidence.log import SegmentLog
 from sidecar.errors import Refused, UpstreamFailure
 from sidecar.model.credential import Credential, Reference
@@ -26,7 +28,8 @@ from sidecar.pipeline.handle import handle, offer
 from tests.evidence import open_log
 from tests.fakes.answers import Pieces, answered
 from tests.fakes.caller import Step
-from tests.fakes.parts import SECRET, Stage, allowing, changed, in_flight, set_stage
+from tests.fakes.parts import SECRET, Stage, allowing, changed, code, in_flight, set_stage
+from tests.fakes.upstream import until
 
 BEFORE, DURING, AFTER, FAULT, KILL = "before", "during", "after", "fault", "kill"
 
@@ -202,3 +205,29 @@ async def test_inv_7_wherever_a_call_is_stopped_it_has_one_end_and_nothing_is_ke
             except AssertionError as error:
                 error.add_note(f"{way} {place}")
                 raise
+
+
+@pytest.mark.parametrize("operation", ["get", "watch"])
+async def test_e08_a_disk_that_hangs_behind_the_intent_costs_the_answer_and_not_the_outcome(
+    operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves = threading.Event()
+    moves.set()
+    write = Appender.write
+    monkeypatch.setattr(Appender, "write", lambda appender, batch: (moves.wait(), write(appender, batch))[1])
+    log = open_log(tmp_path, watchdog_seconds=0.1)
+    stage = set_stage(None, answered(Pieces(b"never") if operation == "watch" else b"never"), evidence=log)
+    stage.caller.before = moves.clear
+    outcome = await stage.handle(
+        connector="crm", operation=operation, parameters={"id": "7"} if operation == "get" else None
+    )
+    assert (code(outcome), outcome.evidence_id) == ("evidence_unavailable", None)
+    assert in_flight(stage) == 0
+    moves.set()
+    await until(log.writable)
+    await log.close()
+    again = open_log(tmp_path)
+    leaves, _ = await again.recent(None, 9, None)
+    await again.close()
+    assert again.open_intents == []
+    assert [leaf.intent for leaf in leaves if leaf.kind == "outcome"] == [0]
