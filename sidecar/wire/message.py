@@ -80,11 +80,6 @@ class Intake:
             self._failure = refused
             self._wake()
 
-    @property
-    def failed(self) -> bool:
-        """Whether the body ended badly."""
-        return self._failure is not None
-
     def discard(self) -> None:
         """Nobody wants the rest: take it and forget it."""
         self._pieces.clear()
