@@ -476,6 +476,7 @@ async def test_an_odd_query_is_refused(query: str) -> None:
 
 async def test_an_odd_number_is_named() -> None:
     answer = await asked(await history(), "GET", "/v1/evidence?limit=x")
+    assert isinstance(answer.body, bytes)
     assert b"limit must be a number from 0 to 500." in answer.body
 
 
