@@ -17,6 +17,10 @@ class HeldClock:
         self._now += round(seconds * 1_000_000)
         self._monotonic += seconds
 
+    def step(self, microseconds: int) -> None:
+        """Put the wall clock forward, or back; the monotonic one stays."""
+        self._now += microseconds
+
     def now(self) -> int:
         return self._now
 

@@ -3,6 +3,9 @@
 A token is fetched by one request however many calls want it, over a checked address like any other upstream's, with
 TLS that verifies. It is kept as ciphertext under a key of this process, until shortly before its end. A token that an
 upstream refused is fetched anew; a client's secret that the token endpoint refused is resolved anew, once.
+
+A token is no better than the secret it was got with, which each call resolves: once that was deleted or has ended, or
+its store says nothing of it any more, the token is not used; once it was rotated, a token is got with the new one.
 """
 
 from __future__ import annotations
@@ -46,12 +49,21 @@ class Ask(Protocol):
 
 
 class _Kept(NamedTuple):
-    """``until`` is monotonic seconds, ``expires`` microseconds since the epoch."""
+    """``until`` is monotonic seconds, ``expires`` microseconds since the epoch; ``got_with`` the secret's version."""
 
     opener: Opener
     version: str
+    got_with: str
     until: float
     expires: int
+
+
+class _Wanted(NamedTuple):
+    """What one fetch is for: whoever wants something else, as after a reload or a rotation, does not wait for it."""
+
+    name: str
+    grant: ClientGrant
+    got_with: str
 
 
 class OAuthSource:
@@ -69,8 +81,8 @@ class OAuthSource:
         self._grants: Mapping[str, ClientGrant] = {}
         self._sources: Mapping[str, CredentialSource] = {}
         self._kept: dict[str, _Kept] = {}
-        self._failed: dict[str, tuple[float, SidecarError]] = {}
-        self._flights: dict[str, asyncio.Task[_Kept]] = {}
+        self._failed: dict[_Wanted, tuple[float, SidecarError]] = {}
+        self._flights: dict[_Wanted, asyncio.Task[_Kept]] = {}
         self._refreshed: dict[str, float] = {}  # when a refused token was last given up, monotonic seconds
         self._issued = 0
 
@@ -83,9 +95,14 @@ class OAuthSource:
 
     async def resolve(self, reference: Reference) -> Credential:
         """The token. Raises ``Unavailable("credential_unavailable")`` with the reason."""
-        kept = self._kept.get(reference.locator) if reference.scheme == SCHEME else None
-        if kept is None or self._clock.monotonic() >= kept.until:
-            kept = await self._fetched(reference)
+        name = reference.locator
+        grant = self._grants.get(name) if reference.scheme == SCHEME else None
+        if grant is None:
+            raise unavailable("token_unknown", "No grant of this id is configured.")
+        secret = await self._secret(grant)
+        kept = self._kept.get(name)
+        if kept is None or kept.got_with != secret.version or self._is_over(kept):
+            kept = await self._fetched(_Wanted(name, grant, secret.version), secret)
         return Credential(Secret(kept.opener.plain()), kept.version, KIND, kept.expires)
 
     async def refresh(self, reference: Reference, refused: str) -> Credential:
@@ -99,28 +116,40 @@ class OAuthSource:
             del self._kept[name]
         return await self.resolve(reference)
 
-    async def _fetched(self, reference: Reference) -> _Kept:
+    def _is_over(self, kept: _Kept) -> bool:
+        """By either clock: one stands still while the machine sleeps, the other may be put right."""
+        return self._clock.monotonic() >= kept.until or self._clock.now() >= kept.expires
+
+    async def _secret(self, grant: ClientGrant) -> Credential:
+        """The client's, as it is now. Raises ``Unavailable("credential_unavailable")``."""
+        source = self._sources.get(grant.reference.scheme)
+        if source is None:
+            raise unavailable("token_unknown", f"No store of {grant.reference.scheme}:// credentials is configured.")
+        return self._unended(await source.resolve(grant.reference))
+
+    def _unended(self, secret: Credential) -> Credential:
+        if secret.expires is not None and secret.expires <= self._clock.now():
+            raise unavailable("credential_expired", "The client's secret has expired; rotate it.")
+        return secret
+
+    async def _fetched(self, wanted: _Wanted, secret: Credential) -> _Kept:
         """One fetch for all who wait; it goes on without a caller that went away."""
-        name = reference.locator
-        failed = self._failed.get(name)
+        failed = self._failed.get(wanted)
         if failed is not None and self._clock.monotonic() < failed[0]:
             raise Unavailable(failed[1].code, failed[1].detail, failed[1].reasons)
-        flight = self._flights.get(name)
+        flight = self._flights.get(wanted)
         if flight is None:
-            grant = self._grants.get(name) if reference.scheme == SCHEME else None
-            if grant is None:
-                raise unavailable("token_unknown", "No grant of this id is configured.")
-            flight = self._flights[name] = asyncio.create_task(self._fetch(name, grant))
-            flight.add_done_callback(lambda done: self._landed(name, done))
+            flight = self._flights[wanted] = asyncio.create_task(self._fetch(wanted, secret))
+            flight.add_done_callback(lambda done: self._landed(wanted, done))
         return await asyncio.shield(flight)
 
-    def _landed(self, name: str, done: asyncio.Task[_Kept]) -> None:
-        self._flights.pop(name, None)
+    def _landed(self, wanted: _Wanted, done: asyncio.Task[_Kept]) -> None:
+        self._flights.pop(wanted, None)
         error = None if done.cancelled() else done.exception()
         if isinstance(error, SidecarError):
-            self._failed[name] = (self._clock.monotonic() + FAILED_SECONDS, error)
+            self._failed[wanted] = (self._clock.monotonic() + FAILED_SECONDS, error)
         if not done.cancelled():
-            self._tell(name, error, None if error is not None else done.result().version)
+            self._tell(wanted.name, error, None if error is not None else done.result().version)
 
     def _tell(self, name: str, error: BaseException | None, version: str | None) -> None:
         outcome = "resolved"
@@ -132,38 +161,35 @@ class OAuthSource:
             "credential", {"outcome": outcome, "scheme": SCHEME, "place": place, "version": version}
         )
 
-    async def _fetch(self, name: str, grant: ClientGrant) -> _Kept:
+    async def _fetch(self, wanted: _Wanted, secret: Credential) -> _Kept:
+        name, grant = wanted.name, wanted.grant
         asked, now = self._clock.monotonic(), self._clock.now()
-        secret, token = await self._token(grant)
+        used, token = await self._token(grant, secret)
         margin = min(MARGIN_SECONDS, token.seconds * _MARGIN_SHARE)
         self._issued += 1
         kept = _Kept(
             Opener(self._key, Sealer(self._key).seal(token.value, name.encode()), name.encode()),
-            f"{secret.version}-{self._issued}",
+            f"{used.version}-{self._issued}",
+            used.version,
             asked + token.seconds - margin,
             now + int(token.seconds * _MICROSECONDS),
         )
         if self._grants.get(name) == grant:  # not changed meanwhile
             self._kept[name] = kept
-            self._failed.pop(name, None)
+            self._failed.pop(wanted, None)
         return kept
 
-    async def _token(self, grant: ClientGrant) -> tuple[Credential, Token]:
-        source = self._sources.get(grant.reference.scheme)
-        if source is None:
-            raise unavailable("token_unknown", f"No store of {grant.reference.scheme}:// credentials is configured.")
-        secret = await source.resolve(grant.reference)
+    async def _token(self, grant: ClientGrant, secret: Credential) -> tuple[Credential, Token]:
+        """The token, and the secret that it was got with."""
         status, body = await self._post(grant, secret)
         if status in (400, 401):  # the secret may have been rotated meanwhile (RFC 6749 section 5.2)
-            again = await _anew(source, grant.reference, secret.version)
+            again = self._unended(await _anew(self._sources[grant.reference.scheme], grant.reference, secret.version))
             if again.version != secret.version:
                 secret = again
                 status, body = await self._post(grant, secret)
         return secret, read_token(status, body)
 
     async def _post(self, grant: ClientGrant, secret: Credential) -> tuple[int, bytes]:
-        if secret.expires is not None and secret.expires <= self._clock.now():
-            raise unavailable("credential_expired", "The client's secret has expired; rotate it.")
         headers, body = token_request(grant, secret.secret.reveal())
         try:
             addresses = await self._locate(grant.host, grant.port)

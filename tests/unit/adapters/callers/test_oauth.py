@@ -11,12 +11,14 @@ import pytest
 
 from sidecar.adapters.callers.oauth import AGAIN_SECONDS, FAILED_SECONDS, OAuthSource
 from sidecar.errors import Misconfigured, Refused, Unavailable, UpstreamFailure
-from sidecar.model.credential import Reference
+from sidecar.model.credential import Reference, Terms
+from sidecar.model.secret import Secret
 from sidecar.ports import Refreshing
 from sidecar.rules.oauth import ClientGrant
+from tests.evidence import until
 from tests.fakes.certificates import Authority
 from tests.fakes.clock import HeldClock
-from tests.fakes.credentials import HeldCredentials
+from tests.fakes.credentials import HeldCredentials, HeldStore
 from tests.fakes.observer import RecordingObserver
 from tests.fakes.upstream import recorder, upstream
 
@@ -228,3 +230,62 @@ async def test_the_request_goes_over_verified_tls_to_the_checked_address(tmp_pat
         with pytest.raises(Unavailable, match="not trusted"):
             await stranger.resolve(REFERENCE)
         assert len(seen) == 1
+
+
+async def test_a_token_goes_when_the_clients_secret_is_deleted(endpoint: Endpoint) -> None:
+    assert await endpoint.value() == b"token-1"
+    endpoint.store.delete("client")
+    with pytest.raises(Unavailable, match="could not be resolved"):
+        await endpoint.source.resolve(REFERENCE)
+    assert len(endpoint.asked) == 1
+
+
+async def test_a_token_goes_when_the_clients_secret_has_ended(endpoint: Endpoint) -> None:
+    store = HeldStore(endpoint.clock)
+    ends = endpoint.clock.now() + LIFE // 2 * 1_000_000
+    await store.store(GRANT.reference, Secret("first-secret"), Terms(expires=ends), None)
+    endpoint.source.configure({"crm": GRANT}, {"encrypted": store})
+    assert await endpoint.value() == b"token-1"
+    endpoint.clock.advance(LIFE // 2)
+    assert await endpoint.reason() == "credential_expired"
+
+
+async def test_a_clients_secret_that_was_rotated_gets_another_token(endpoint: Endpoint) -> None:
+    assert await endpoint.value() == b"token-1"
+    endpoint.right = b"second-secret"
+    endpoint.store.put("client", "second-secret")
+    found = await endpoint.source.resolve(REFERENCE)
+    assert (found.secret.reveal(), found.version) == (b"token-2", "2-2")
+
+
+@pytest.mark.parametrize("change", ["reload", "rotation"])
+async def test_a_fetch_that_was_under_way_serves_no_call_that_came_after(endpoint: Endpoint, change: str) -> None:
+    endpoint.slow.clear()
+    before = asyncio.create_task(endpoint.value())
+    await until(lambda: len(endpoint.asked) == 1)
+    if change == "reload":
+        other = msgspec.structs.replace(GRANT, client_id="another")
+        endpoint.source.configure({"crm": other}, {"encrypted": endpoint.store})
+    else:
+        endpoint.store.put("client", "first-secret-anew")
+    after = asyncio.create_task(endpoint.value())
+    await until(lambda: len(endpoint.asked) == 2)
+    endpoint.slow.set()
+    assert [*await asyncio.gather(before, after)] == [b"token-1", b"token-2"]
+    assert (b"client_id=another" in endpoint.asked[1]) == (change == "reload")
+    assert (b"first-secret-anew" in endpoint.asked[1]) == (change == "rotation")
+
+
+async def test_l05_a_clock_that_is_put_forward_costs_one_fetch_and_no_call(endpoint: Endpoint) -> None:
+    await endpoint.value()
+    endpoint.clock.step(LIFE * 1_000_000)
+    found = await endpoint.source.resolve(REFERENCE)
+    assert found.secret.reveal() == b"token-2"
+    assert found.expires == endpoint.clock.now() + LIFE * 1_000_000
+
+
+async def test_l05_a_clock_that_is_put_back_lengthens_no_token(endpoint: Endpoint) -> None:
+    await endpoint.value()
+    endpoint.clock.step(-LIFE * 1_000_000)
+    endpoint.clock.advance(LIFE)
+    assert await endpoint.value() == b"token-2"
