@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -43,7 +43,7 @@ from sidecar.model.secret import Secret
 from sidecar.rules.credential_terms import check_change, check_version, earlier
 from sidecar.rules.credential_types import ends
 from sidecar.rules.references import check_identifier
-from sidecar.rules.sealing import SealBrokenError
+from sidecar.rules.sealing import Opener, SealBrokenError
 
 BROKEN: Final = "broken"  # the version of a credential that does not open
 _SUFFIX: Final = ".sealed"
@@ -64,6 +64,14 @@ class Entry(NamedTuple):
         return str(self.head.version) if self.head else BROKEN
 
 
+class Opened(NamedTuple):
+    """A sealed file, what it was on the disk when it was read, and what opens its value."""
+
+    file: SealedFile
+    found: os.stat_result
+    opener: Opener
+
+
 class SealedFolder:
     """Raises ``Misconfigured`` for a master key or a folder that is missing (the folder: only once it is needed),
     open to others or wrong; no message shows a key or a value.
@@ -78,22 +86,40 @@ class SealedFolder:
 
     def list(self) -> Sequence[Entry]:
         """Every credential by name, never its value."""
-        return [self._entry(path.name.removesuffix(_SUFFIX)) for path in sealed_files(self._directory)]
+        entries = []
+        for path in sealed_files(self._directory):
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                entries.append(self._entry(path.name.removesuffix(_SUFFIX)))
+        return entries
 
     def entry(self, name: str) -> Entry:
         """One credential. Raises ``Refused("unknown_credential")`` where there is none."""
         check_identifier(name)
-        return self._entry(name)
+        try:
+            return self._entry(name)
+        except FileNotFoundError:
+            raise _missing(name) from None
 
     def _entry(self, name: str) -> Entry:
         try:
-            file = decode(read_private(self._path(name), FILE_LIMIT)[0], name)
-            plain = opener(file, self._keys).plain()
-        except FileNotFoundError:
-            raise _missing(name) from None
+            opened = self._open(name)
+            plain = opened.opener.plain()
         except (SealBrokenError, UnknownKeyError, Misconfigured):
             return Entry(name, None)
-        return Entry(name, file.head(), earlier(file.terms().expires, ends(file.kind, plain)))
+        return Entry(name, opened.file.head(), earlier(opened.file.terms().expires, ends(opened.file.kind, plain)))
+
+    def _open(self, name: str) -> Opened:
+        """Read one file; under a key that is not known, again with the keys of now: all may be wrapped anew since."""
+        try:
+            return self._opened_with(self._keys, name)
+        except UnknownKeyError:
+            self._keys = keys = master_key.load(self._key_file)
+            return self._opened_with(keys, name)
+
+    def _opened_with(self, keys: Sequence[MasterKey], name: str) -> Opened:
+        data, found = read_private(self._path(name), FILE_LIMIT)
+        file = decode(data, name)
+        return Opened(file, found, opener(file, keys))
 
     def put(self, name: str, secret: Secret, kind: Kind = _UNSAID) -> int:
         """Store a value over whatever is there; its version. Raises as ``store`` does."""
@@ -197,13 +223,13 @@ class SealedFolder:
         """The file of a credential that must be there and whole."""
         check_identifier(name)
         try:
-            file = decode(read_private(self._path(name), FILE_LIMIT)[0], name)
-            opener(file, self._keys).plain()
+            opened = self._open(name)
+            opened.opener.plain()
         except FileNotFoundError:
             raise _missing(name) from None
         except (SealBrokenError, UnknownKeyError) as error:
             raise Misconfigured(f"the credential {name} does not open: {error}. Delete it and put it again") from None
-        return file
+        return opened.file
 
 
 def sealed_files(directory: Path) -> Sequence[Path]:

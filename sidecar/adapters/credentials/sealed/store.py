@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sidecar.adapters.credentials.remote.store import FAILURES
-from sidecar.adapters.credentials.sealed import master_key
-from sidecar.adapters.credentials.sealed.file import FILE_LIMIT, UnknownKeyError, decode, opener
+from sidecar.adapters.credentials.sealed.file import UnknownKeyError
 from sidecar.adapters.credentials.sealed.folder import SealedFolder
-from sidecar.adapters.credentials.sealed.private_files import read_private
 from sidecar.errors import Misconfigured, Reason, Unavailable
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
@@ -91,19 +89,12 @@ class SealedStore(SealedFolder):
         return opened
 
     def _read(self, name: str) -> _Opened:
-        """Read one file, and the key file again where it names a key that is not known yet."""
+        """Read one file."""
         check_identifier(name)
-        path = self._path(name)
-        data, found = read_private(path, FILE_LIMIT)
-        file = decode(data, name)
-        try:
-            opened = opener(file, self._keys)
-        except UnknownKeyError:
-            self._keys = master_key.load(self._key_file)
-            opened = opener(file, self._keys)
+        file, found, opened = self._open(name)
         settled = time.time_ns() - found.st_ctime_ns > _TICK_NS
         ending = earlier(file.terms().expires, ends(file.kind, opened.plain()))
-        return _Opened(str(path), _stamp(found), settled, opened, str(file.version), file.kind, ending)
+        return _Opened(str(self._path(name)), _stamp(found), settled, opened, str(file.version), file.kind, ending)
 
 
 def _stamp(found: os.stat_result) -> _Stamp:

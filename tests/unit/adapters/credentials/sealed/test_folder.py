@@ -251,3 +251,22 @@ def test_a_file_that_no_reference_could_name_hides_no_other(store: SealedFolder)
     _file(store).rename(_file(store, "Git Hub"))
     store.put("gitlab", Secret("first-value"))
     assert [(entry.id, entry.version) for entry in store.list()] == [("Git Hub", BROKEN), ("gitlab", "1")]
+
+
+def test_c02_a_new_master_key_breaks_nothing_for_who_read_the_old_one(store: SealedFolder) -> None:
+    store.put("github", Secret("value-12345678"))
+    reader = _again(store)
+    store.rotate_master()
+    assert [entry.version for entry in reader.list()] == ["1"]
+    assert reader.entry("github").version == "1"
+
+
+def test_what_is_deleted_while_the_list_is_made_hides_no_other(
+    store: SealedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "github"):
+        store.put(name, Secret("value-12345678"))
+    there = sealed_files(store._directory)
+    store.delete("a")
+    monkeypatch.setattr("sidecar.adapters.credentials.sealed.folder.sealed_files", lambda _: there)
+    assert [entry.id for entry in store.list()] == ["github"]

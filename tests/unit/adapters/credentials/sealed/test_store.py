@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from sidecar.adapters.credentials.sealed import master_key
+from sidecar.adapters.credentials.sealed import master_key, private_files
 from sidecar.adapters.credentials.sealed.store import SealedStore
 from sidecar.errors import Misconfigured, Refused, Unavailable
 from sidecar.model.credential import Reference, Terms
@@ -202,6 +202,27 @@ async def test_c02_rotation_of_value_and_master_key_fails_no_call(store: SealedS
     await changing
     assert await _value(store) == b"value-011"
     assert seen == sorted(seen)
+
+
+async def test_c02_a_master_key_that_is_rotated_between_file_and_key_fails_no_call(
+    store: SealedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "github"):
+        store.put(name, Secret("value-12345678"))
+    source = _again(store)
+    read: Any = private_files.read_private
+    there = "sidecar.adapters.credentials.sealed.folder.read_private"
+
+    def slowly(path: Path, limit: int, **options: bool) -> Any:
+        """By the time that the bytes are looked at, the master key is another one, and others know it already."""
+        data = read(path, limit, **options)
+        monkeypatch.setattr(there, read)
+        store.rotate_master()
+        source._keys = master_key.load(source._key_file)
+        return data
+
+    monkeypatch.setattr(there, slowly)
+    assert await _value(source) == b"value-12345678"
 
 
 async def test_a_new_master_key_opens_everything_and_the_old_one_nothing(store: SealedStore, key_file: Path) -> None:
