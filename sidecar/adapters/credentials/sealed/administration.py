@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sidecar.adapters.credentials.sealed.folder import BROKEN, Entry, SealedFolder
+from sidecar.adapters.credentials.sealed.private_files import Busy
 from sidecar.errors import Misconfigured, Reason, Refused, Unavailable
 from sidecar.model.credential import About, Reference, Terms
 from sidecar.model.secret import Secret
 from sidecar.rules.references import check_identifier
 
 SCHEME = "encrypted"
+_BUSY: Final = Reason("store_busy", "Another change of it takes its time, such as a new master key: try again.")
+_MISCONFIGURED: Final = Reason(
+    "store_misconfigured",
+    "Its master key, its folder or its disk is wrong: the same of `sidecar credentials`, beside them, says what.",
+)
 Result = TypeVar("Result")
 
 
@@ -59,9 +65,8 @@ class SealedCredentials:
             async with self._one:
                 return await asyncio.to_thread(lambda: work(SealedFolder(self._directory, self._key_file)))
         except (Misconfigured, OSError) as error:
-            detail = "The sealed store cannot be used."
-            message = "Its master key or its folder is wrong: `sidecar credentials list` beside them says what."
-            raise Unavailable("store_unavailable", detail, [Reason("store_misconfigured", message)]) from error
+            reason = _BUSY if isinstance(error, Busy) else _MISCONFIGURED
+            raise Unavailable("store_unavailable", "The sealed store cannot be used.", [reason]) from error
 
 
 def _name(reference: Reference) -> str:

@@ -172,8 +172,11 @@ class SealedFolder:
         with self._changing():
             entry = self.entry(name)
             check_version(entry.version, expected or entry.version)
-            self._path(name).unlink()
-            flush_directory(self._directory)
+            try:
+                self._path(name).unlink()
+                flush_directory(self._directory)
+            except OSError as error:
+                raise Misconfigured(f"{self._path(name)} cannot be deleted: {error.strerror}") from error
 
     def rotate_master(self) -> tuple[str, int]:
         """Wrap every credential under a fresh master key; its id, and how many were wrapped anew.

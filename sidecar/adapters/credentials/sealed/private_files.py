@@ -24,6 +24,10 @@ _LOCK_SECONDS: Final = 5.0
 _LOCK_POLL_SECONDS: Final = 0.02
 
 
+class Busy(Misconfigured):
+    """Nothing is wrong: somebody else is changing what is locked, and takes longer than may be waited for."""
+
+
 def read_private(path: Path, limit: int, *, follow: bool = False) -> tuple[bytes, os.stat_result]:
     """The bytes of a regular file of ours with mode 0600 or 0400, and what the file is.
 
@@ -131,8 +135,13 @@ def check_private_directory(directory: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path`` against every other process and thread. Raises ``Misconfigured`` after 5 s."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Hold the lock file ``path`` against every other process and thread. Raises ``Busy`` after 5 s, and
+    ``Misconfigured`` where there can be no such file.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be opened: {error.strerror}") from error
     try:
         _lock(handle, path)
         yield
@@ -147,7 +156,7 @@ def _lock(handle: int, path: Path) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise Misconfigured(f"another command is changing {path.parent}; try again") from None
+                raise Busy(f"another command is changing {path.parent}; try again") from None
             time.sleep(_LOCK_POLL_SECONDS)
         else:
             return

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sidecar.adapters.credentials.sealed import master_key
+from sidecar.adapters.credentials.sealed import master_key, private_files
 from sidecar.adapters.credentials.sealed.administration import SealedCredentials
 from sidecar.adapters.credentials.sealed.folder import SealedFolder
 from sidecar.errors import Misconfigured, Refused, Unavailable
@@ -88,3 +89,36 @@ async def test_changes_are_made_one_at_a_time_so_that_calls_keep_their_threads(
     await asyncio.gather(*(store.store(name, Secret("value-12345678"), Terms(), None) for name in names))
     assert most == 1
     assert len(await store.list()) == 8
+
+
+async def test_a_change_while_another_goes_on_is_told_to_try_again(
+    store: SealedCredentials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(private_files, "_LOCK_SECONDS", 0.0)
+    await store.store(GITHUB, Secret("value-12345678"), Terms(), None)
+    with private_files.locked(tmp_path / "store" / ".lock"), pytest.raises(Unavailable) as refused:
+        await store.delete(GITHUB, "1")
+    assert (refused.value.code, refused.value.reasons[0].code) == ("store_unavailable", "store_busy")
+
+
+async def test_a_lock_that_cannot_be_and_a_disk_that_refuses_are_told_to_who_runs_the_machine(
+    store: SealedCredentials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.store(GITHUB, Secret("value-12345678"), Terms(), None)
+
+    async def cause() -> str:
+        with pytest.raises(Unavailable) as refused:
+            await store.delete(GITHUB, "1")
+        assert refused.value.reasons[0].code == "store_misconfigured"
+        assert isinstance(refused.value.__cause__, Misconfigured)
+        return refused.value.__cause__.detail
+
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        assert "cannot be deleted: Read-only" in await cause()
+    (tmp_path / "store" / ".lock").unlink()
+    (tmp_path / "store" / ".lock").symlink_to("elsewhere")
+    assert ".lock cannot be opened" in await cause()
