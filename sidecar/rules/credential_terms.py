@@ -84,7 +84,7 @@ def check_version(found: str | None, expected: str | None) -> None:
 
 def own_end(secret: Secret, kind: str | None, now: int) -> int | None:
     """When a value ends of itself. Raises ``Misconfigured`` where it has."""
-    end = ends(kind, secret.reveal()) if kind is not None else None
+    end = ends(kind, secret.reveal())
     if end is not None and end <= now:
         raise _wrong("ended", "the certificate, or one that vouches for it, has ended")
     return end

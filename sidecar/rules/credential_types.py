@@ -47,6 +47,7 @@ _STANDS_FOR_ONE: Final = (
     (re.compile(rb"\*+"), "this is the mask that is shown in place of a value"),
     (re.compile(rb"\$\w+|\$?\{+[^{}]*\}+|<[^<>]*>"), "this is the place of a template where a value belongs"),
 )
+_BEGINS: Final = b"CERTIFICATE-----"
 _MICROSECONDS: Final = 1_000_000
 
 
@@ -137,12 +138,13 @@ def _stands_for_one(plain: bytes) -> str | None:
     return next((why for pattern, why in _STANDS_FOR_ONE if pattern.fullmatch(text)), None)
 
 
-def ends(kind: str, plain: bytes) -> int | None:
+def ends(kind: str | None, plain: bytes) -> int | None:
     """When a value ends of itself, in microseconds since the epoch; None where its form does not say.
 
-    Of a certificate: when the first of its chain does. A value of another form than its kind's says nothing.
+    Of a certificate, also where nobody said its kind: when the first of its chain does. A value of another form than
+    its kind's says nothing.
     """
-    if kind != "CERTIFICATE":
+    if kind not in (None, "CERTIFICATE") or _BEGINS not in plain:
         return None
     try:
         chain = x509.load_pem_x509_certificates(plain)

@@ -54,6 +54,5 @@ class Vessel:
         for name, secret in fetched.fields.items():
             context = f"{place}\0{name}\0{fetched.version}".encode()
             fields[name] = Opener(self._key, self._sealer.seal(secret.reveal(), context), context)
-            own = None if fetched.kind is None else ends(fetched.kind, secret.reveal())
-            over[name] = earlier(fetched.expires, own)
+            over[name] = earlier(fetched.expires, ends(fetched.kind, secret.reveal()))
         return Held(fields, over, fetched, asked)

@@ -56,3 +56,11 @@ def test_a_field_ends_as_its_terms_say_or_a_certificate_of_itself_if_earlier(tmp
         held = Vessel(KEY).held("secret/crm", Fetched(fields, "3", 60.0, None, "CERTIFICATE", said), 0.0)
         assert (held.kind, held.ends) == ("CERTIFICATE", {"pem": pem, "note": said})
     assert Vessel(KEY).held("secret/crm", FETCHED, 0.0).ends == {"user": None, "password": None}
+
+
+def test_a98_a_certificate_ends_of_itself_though_nobody_said_what_it_is(tmp_path: Path) -> None:
+    plain = Authority(tmp_path).client(days=2)
+    fields = {"pem": Secret(plain), "note": Secret("somebody")}
+    held = Vessel(KEY).held("secret/crm", Fetched(fields, "3", 60.0), 0.0)
+    assert held.ends == {"pem": ends("CERTIFICATE", plain), "note": None}
+    assert held.ends["pem"] is not None
