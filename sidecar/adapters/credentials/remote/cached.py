@@ -73,7 +73,7 @@ class CachedSource:
     async def resolve(self, reference: Reference) -> Credential:
         """The value and its version. Raises ``Unavailable("credential_unavailable")`` with the store's reason."""
         held = self._held.get((reference.locator, reference.version))
-        if held is None or self._clock.monotonic() >= held.until or reference.scheme != self._scheme:
+        if held is None or reference.scheme != self._scheme or self._is_past(held, reference):
             held = await self._fetched(reference)
         return self._credential(held, reference)
 
@@ -148,6 +148,15 @@ class CachedSource:
         self._pool.shutdown(wait=False, cancel_futures=True)
         for exchange in self._exchanges:  # a thread that still waits would keep the process
             exchange.cut()
+
+    def _is_past(self, held: Held, reference: Reference) -> bool:
+        """Whether its time is over; or its value has ended, so that the store may have the next one by now, which is
+        asked for once a second.
+        """
+        now, end = self._clock.monotonic(), held.ends.get(reference.field or "")
+        if end is None or end > self._clock.now():
+            return now >= held.until
+        return now >= min(held.until, held.asked + REFUSED_SECONDS)
 
     def _credential(self, held: Held, reference: Reference) -> Credential:
         held.used = True

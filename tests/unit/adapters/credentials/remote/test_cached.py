@@ -36,6 +36,7 @@ class ScriptedStore:
         self.prefix = "canary"
         self.before: Callable[[], object] = lambda: None
         self.threads: set[int] = set()
+        self.expires: int | None = None
 
     def fetch(self, _reference: Reference) -> Fetched:
         self.threads.add(threading.get_ident())
@@ -44,7 +45,8 @@ class ScriptedStore:
         self.before()
         self._fail()
         fields = {"token": Secret(f"{self.prefix}-{number:08}"), "user": Secret("somebody")}
-        return Fetched(fields, f"v{number}", self.seconds, Loan(f"lease-{number}", 1) if self.lends else None)
+        loan = Loan(f"lease-{number}", 1) if self.lends else None
+        return Fetched(fields, f"v{number}", self.seconds, loan, None, self.expires)
 
     def renew(self, loan: Loan, /) -> float:
         self.renewed.append(loan.id)
@@ -430,3 +432,24 @@ async def test_what_is_forgotten_as_it_comes_still_serves_who_waited_for_it(monk
     monkeypatch.setattr(source, "_hold", held_and_forgotten)  # a change between the fetch and who waits for it
     assert (await source.resolve(HERE)).version == "v1"
     await source.close()
+
+
+async def test_c02_a_value_that_has_ended_is_looked_for_anew_once_a_second(static: Stage) -> None:
+    static.store.expires = static.clock.now() + 10_000_000
+    assert await static.version() == "v1"
+    static.clock.advance(10)
+    static.store.expires = static.clock.now() + 10_000_000  # rotated past the sidecar, in time or not
+    assert await static.version() == "v2"
+    static.clock.advance(10)
+    for _ in range(3):  # and this one was not
+        found = await asyncio.gather(*(static.source.resolve(HERE) for _ in range(10)))
+        assert {one.expires for one in found} == {static.store.expires}
+    assert static.store.fetched == 3
+
+
+async def test_a_value_that_has_ended_is_not_used_where_the_store_is_down(static: Stage) -> None:
+    static.store.expires = static.clock.now() + 10_000_000
+    await static.version()
+    static.clock.advance(10)
+    static.store.fails = StoreFailure("store_unreachable")
+    assert await static.reason() == "store_unreachable"
