@@ -1,8 +1,9 @@
-"""What a remote store holds at one place, as secrets by field."""
+"""What a remote store says: secrets by field, and how long something holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from sidecar.adapters.credentials.remote.store import StoreFailure
@@ -23,3 +24,13 @@ def field_secrets(data: Mapping[str, Any]) -> dict[str, Secret]:
 
 def _is_text(value: str) -> bool:
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)  # those have no UTF-8
+
+
+def stated_seconds(said: Any) -> float:
+    """A time that a store states. Raises ``StoreFailure("store_failing")`` for anything else.
+
+    JSON as Python reads it has ``NaN`` and ``Infinity``, too: a lease that ends then never does.
+    """
+    if isinstance(said, bool) or not isinstance(said, int | float) or not isfinite(said) or said < 0:
+        raise StoreFailure("store_failing")
+    return float(said)

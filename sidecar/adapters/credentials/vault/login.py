@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import hvac
 
 from sidecar.adapters.credentials.remote.store import StoreFailure
+from sidecar.adapters.credentials.remote.values import stated_seconds
 from sidecar.config.remotes import VaultLogin
 from sidecar.model.secret import Secret
 
@@ -55,7 +56,7 @@ def log_in(client: hvac.Client, login: VaultLogin, shown: Secret) -> Granted:
 def _token(client: hvac.Client, _: VaultLogin, shown: str) -> Granted:
     client.token = shown
     data = client.auth.token.lookup_self()["data"]
-    return Granted(Secret(shown), float(data["ttl"]), bool(data.get("renewable")))
+    return Granted(Secret(shown), stated_seconds(data["ttl"]), bool(data.get("renewable")))
 
 
 def _approle(client: hvac.Client, login: VaultLogin, shown: str) -> Granted:
@@ -74,7 +75,7 @@ def _jwt(client: hvac.Client, login: VaultLogin, shown: str) -> Granted:
 
 def granted(auth: Mapping[str, Any]) -> Granted:
     """The ``auth`` part of an answer to a login or a renewal."""
-    return Granted(Secret(auth["client_token"]), float(auth["lease_duration"]), bool(auth["renewable"]))
+    return Granted(Secret(auth["client_token"]), stated_seconds(auth["lease_duration"]), bool(auth["renewable"]))
 
 
 METHODS: Final[Mapping[str, Callable[[hvac.Client, VaultLogin, str], Granted]]] = {

@@ -19,6 +19,7 @@ import requests
 
 from sidecar.adapters.credentials.remote.connections import POOLS, check_whole
 from sidecar.adapters.credentials.remote.store import StoreFailure
+from sidecar.adapters.credentials.remote.values import stated_seconds
 from sidecar.adapters.credentials.vault.errors import understood
 from sidecar.adapters.credentials.vault.login import Granted, log_in, proof
 from sidecar.adapters.trust import untrusting
@@ -160,7 +161,7 @@ class VaultSession:
         try:
             if login.renewable:
                 auth = self._worked(lambda client: client.auth.token.renew_self()["auth"], login, {})
-                seconds = float(auth["lease_duration"])
+                seconds = stated_seconds(auth["lease_duration"])
                 if seconds * _SHRUNK >= login.seconds:
                     due = asked + seconds * RENEWED_AT
                     return login._replace(due=due, until=asked + seconds, renewable=bool(auth["renewable"]))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sidecar.adapters.credentials.remote.store import Fetched, Loan, StoreFailure
-from sidecar.adapters.credentials.remote.values import field_secrets
+from sidecar.adapters.credentials.remote.values import field_secrets, stated_seconds
 from sidecar.adapters.credentials.vault.fixed import UNVERSIONED, DatabaseUser, Kv1Secret, rotation
 from sidecar.adapters.credentials.vault.kv2 import Kv2Secret, read_kv2, terms_of
 from sidecar.adapters.credentials.vault.listing import places
@@ -29,6 +29,8 @@ from sidecar.config.remotes import VaultSection
 from sidecar.model.credential import About, Reference, Terms
 from sidecar.model.secret import Secret
 
+# Of a password whose rotation is due: it is good until the server gets to it, which looks every few seconds.
+_DUE_SECONDS: Final = 1.0
 _LEASE_SHOWN: Final = 8  # characters of a lease's id that tell one from another in evidence
 
 
@@ -86,7 +88,7 @@ class VaultStore:
             raise
         if login.number != loan.login:
             return 0.0
-        return min(float(answer["lease_duration"]), self._session.left(login))
+        return min(stated_seconds(answer["lease_duration"]), self._session.left(login))
 
     def give_back(self, loan: Loan) -> None:
         """Revoke the lease: a database user is dropped. Raises ``StoreFailure``."""
@@ -173,13 +175,13 @@ class VaultStore:
                     InvalidRequest="no_such_secret",
                 )
                 data = answer["data"]
-                seconds = min(float(data["ttl"]), self._section.max_age_seconds)
+                seconds = min(max(stated_seconds(data["ttl"]), _DUE_SECONDS), self._section.max_age_seconds)
                 return Fetched(field_secrets(data), rotation(str(data["last_vault_rotation"])), seconds)
         raise StoreFailure("no_such_secret")
 
     def _lent(self, answer: Mapping[str, Any], login: Login) -> Fetched:
         """A lease ends with the login it was taken under."""
         lease = str(answer["lease_id"])
-        seconds = min(float(answer["lease_duration"]), self._session.left(login))
+        seconds = min(stated_seconds(answer["lease_duration"]), self._session.left(login))
         version = f"lease-{lease.rpartition('/')[2][:_LEASE_SHOWN]}"
         return Fetched(field_secrets(answer["data"]), version, seconds, Loan(lease, login.number))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,10 @@ SECTION = VaultSection(
     address="http://127.0.0.1:1",
     login=VaultLogin(method="token", file="token"),
     mounts={"secret": "kv2", "kv": "kv1", "database": "database", "team/kv": "kv2"},
-    paths=("secret/{tenant}", "kv/{tenant}", "database/creds/{tenant}-reports", "unmounted/{tenant}"),
+    paths=(
+        *("secret/{tenant}", "kv/{tenant}", "unmounted/{tenant}"),
+        *("database/creds/{tenant}-reports", "database/static-creds/{tenant}-fixed"),
+    ),
 )
 
 
@@ -126,3 +130,37 @@ def test_an_answer_that_stops_anywhere_is_an_outage_and_ends_no_terms_and_no_lea
             with pytest.raises(StoreFailure) as failure:
                 everything(address)
             assert failure.value.is_outage, (at, failure.value.code)
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), -1, "soon", None, True])
+@pytest.mark.parametrize("garbled", [LOOKUP, LENT, RENEWED])
+def test_c01_a_lease_whose_time_is_no_time_is_a_failure_and_not_for_ever(
+    tmp_path: Path, garbled: str, time: object
+) -> None:
+    (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").write_text("hvs.not-a-real-token")
+    given = answers()
+    document = json.loads(given[garbled].partition(b"\r\n\r\n")[2])
+    if garbled == LOOKUP:
+        document["data"]["ttl"] = time
+    else:
+        document["lease_duration"] = time
+    given[garbled] = said(document)
+    with saying(given, lambda path, _: path) as address:
+        store = VaultStore(msgspec.structs.replace(SECTION, address=address), "acme", tmp_path, HeldClock().monotonic)
+        with pytest.raises(StoreFailure) as failure:
+            lent = store.fetch(Reference("vault", "database/creds/acme-reports", "username"))
+            assert lent.loan is not None
+            store.renew(lent.loan)
+        assert failure.value.code == "store_failing"
+
+
+def test_c02_a_password_whose_rotation_is_due_serves_until_it_comes(tmp_path: Path) -> None:
+    (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").write_text("hvs.not-a-real-token")
+    data = {"username": "acme", "password": "value-12345678", "last_vault_rotation": "2027-01-01T00:00:00Z", "ttl": 0}
+    given = answers() | {"/v1/database/static-creds/acme-fixed": said({"data": data})}
+    with saying(given, lambda path, _: path) as address:
+        store = VaultStore(msgspec.structs.replace(SECTION, address=address), "acme", tmp_path, HeldClock().monotonic)
+        fetched = store.fetch(Reference("vault", "database/static-creds/acme-fixed", "password"))
+    assert (fetched.fields["password"], fetched.seconds) == (Secret("value-12345678"), 1.0)
