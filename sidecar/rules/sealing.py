@@ -50,32 +50,40 @@ class Sealer:
         nonce = next(self._nonces).to_bytes(_NONCE_BYTES, "big")
         return self._head + nonce + self._cipher.encrypt(nonce, plain, context)
 
+    def keep(self, plain: bytes, context: bytes) -> Opener:
+        """``plain`` as ciphertext that can be opened here; what is kept so shares the one cipher."""
+        return Opener(self._cipher, self.seal(plain, context), context)
+
 
 class Opener:
     """Opens one sealed value any number of times: its key is derived once, which is most of the work.
 
-    It holds the ciphertext and its key, never the plain bytes. Raises ``SealBrokenError`` for what is not a sealed
-    value at all.
+    It holds the ciphertext and its key, never the plain bytes.
     """
 
-    __slots__ = ("_cipher", "_context", "_nonce", "_sealed")
+    __slots__ = ("_cipher", "_context", "_sealed")
 
-    def __init__(self, key: bytes, sealed: bytes, context: bytes) -> None:
+    def __init__(self, cipher: AESGCM, sealed: bytes, context: bytes) -> None:
+        self._cipher = cipher
+        self._sealed = sealed
+        self._context = context
+
+    @classmethod
+    def of(cls, key: bytes, sealed: bytes, context: bytes) -> Opener:
+        """For what was sealed elsewhere. Raises ``SealBrokenError`` for what is not a sealed value at all."""
         if len(sealed) < _HEAD_BYTES or sealed[:1] != _VERSION:
             raise SealBrokenError("not a sealed value")
-        self._cipher = _derive(key, sealed[1 : 1 + _SALT_BYTES])
-        self._nonce = sealed[1 + _SALT_BYTES : _HEAD_BYTES]
-        self._sealed = sealed[_HEAD_BYTES:]
-        self._context = context
+        return cls(_derive(key, sealed[1 : 1 + _SALT_BYTES]), sealed, context)
 
     def plain(self) -> bytes:
         """The plain bytes. Raises ``SealBrokenError`` for any flipped bit, other key or other context."""
+        nonce, coded = self._sealed[1 + _SALT_BYTES : _HEAD_BYTES], self._sealed[_HEAD_BYTES:]
         try:
-            return self._cipher.decrypt(self._nonce, self._sealed, self._context)
+            return self._cipher.decrypt(nonce, coded, self._context)
         except InvalidTag:
             raise SealBrokenError("the sealed value was changed, or belongs to another key or place") from None
 
 
 def unseal(key: bytes, sealed: bytes, context: bytes) -> bytes:
     """The plain bytes. Raises ``SealBrokenError`` for any flipped bit, other key or other context."""
-    return Opener(key, sealed, context).plain()
+    return Opener.of(key, sealed, context).plain()

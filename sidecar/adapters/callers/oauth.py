@@ -77,7 +77,7 @@ class OAuthSource:
         self._clock = clock
         self._observer = observer
         self._ask: Ask = ask or post
-        self._key = secrets.token_bytes(KEY_BYTES)
+        self._sealer = Sealer(secrets.token_bytes(KEY_BYTES))
         self._grants: Mapping[str, ClientGrant] = {}
         self._sources: Mapping[str, CredentialSource] = {}
         self._kept: dict[str, _Kept] = {}
@@ -168,7 +168,7 @@ class OAuthSource:
         margin = min(MARGIN_SECONDS, token.seconds * _MARGIN_SHARE)
         self._issued += 1
         kept = _Kept(
-            Opener(self._key, Sealer(self._key).seal(token.value, name.encode()), name.encode()),
+            self._sealer.keep(token.value, name.encode()),
             f"{used.version}-{self._issued}",
             used.version,
             asked + token.seconds - margin,

@@ -16,7 +16,7 @@ HEAD = 1 + 16 + 12
 def test_what_was_sealed_opens_for_its_context(plain: bytes, context: bytes) -> None:
     sealed = Sealer(KEY).seal(plain, context)
     assert unseal(KEY, sealed, context) == plain
-    opener = Opener(KEY, sealed, context)
+    opener = Opener.of(KEY, sealed, context)
     assert (opener.plain(), opener.plain()) == (plain, plain)
 
 

@@ -45,7 +45,6 @@ class Vessel:
     """Seals what is held under one key of this process; the plain bytes are let go at once."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
         self._sealer = Sealer(key)
 
     def held(self, place: str, fetched: Fetched, asked: float) -> Held:
@@ -53,6 +52,6 @@ class Vessel:
         fields, over = {}, {}
         for name, secret in fetched.fields.items():
             context = f"{place}\0{name}\0{fetched.version}".encode()
-            fields[name] = Opener(self._key, self._sealer.seal(secret.reveal(), context), context)
+            fields[name] = self._sealer.keep(secret.reveal(), context)
             over[name] = earlier(fetched.expires, ends(fetched.kind, secret.reveal()))
         return Held(fields, over, fetched, asked)

@@ -92,7 +92,7 @@ def seal(head: Head, secret: Secret, master: MasterKey) -> SealedFile:
 
 def opener(file: SealedFile, masters: Iterable[MasterKey]) -> Opener:
     """What opens the value. Raises ``UnknownKeyError`` or ``SealBrokenError``."""
-    return Opener(_unwrap(file, masters), file.value, _value_context(file))
+    return Opener.of(_unwrap(file, masters), file.value, _value_context(file))
 
 
 def rewrap(file: SealedFile, masters: Iterable[MasterKey], master: MasterKey) -> SealedFile:
@@ -129,7 +129,7 @@ def _unwrap(file: SealedFile, masters: Iterable[MasterKey]) -> bytes:
     for master in masters:
         if master.id == file.master_key:
             context = _key_context(file, master.id)
-            return Opener(master.secret.reveal(), file.wrapped_key, context).plain()
+            return Opener.of(master.secret.reveal(), file.wrapped_key, context).plain()
     raise UnknownKeyError("the credential is sealed under a master key that is not in the key file")
 
 

@@ -29,7 +29,7 @@ def test_c05_no_bit_of_a_sealed_value_changes_unnoticed() -> None:
         changed = bytearray(opener._sealed)
         changed[at] ^= 1
         with pytest.raises(SealBrokenError):
-            Opener(KEY, bytes(changed), opener._context).plain()
+            Opener.of(KEY, bytes(changed), opener._context).plain()
 
 
 def test_no_field_opens_as_another_or_elsewhere() -> None:
@@ -38,7 +38,7 @@ def test_no_field_opens_as_another_or_elsewhere() -> None:
     elsewhere = vessel.held("secret/other", FETCHED, 0.0).fields
     for context in (fields["user"]._context, elsewhere["password"]._context):
         with pytest.raises(SealBrokenError):
-            Opener(KEY, fields["password"]._sealed, context).plain()
+            Opener.of(KEY, fields["password"]._sealed, context).plain()
 
 
 def test_c05_no_nonce_comes_twice() -> None:
