@@ -20,9 +20,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from functools import partial
+from math import inf
+from typing import Final, TypeVar
 
 from sidecar.adapters.credentials.remote.exchanges import Exchange
 from sidecar.adapters.credentials.remote.held import Held, Vessel
@@ -66,7 +68,9 @@ class CachedSource:
         self._exchanges: set[Exchange] = set()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"{scheme}-store")
         self._tending: asyncio.Task[None] | None = None
+        self._turns = asyncio.Semaphore(THREADS // 2)  # of what is due: the other threads are for what calls wait for
         self._changed = asyncio.Event()
+        self._looked_at = inf  # monotonic seconds: when what is due is looked at next, unless `_changed` says earlier
         self._changes = 0  # of any place, made here
         self._closed = False
 
@@ -110,20 +114,25 @@ class CachedSource:
     async def tend(self) -> float:
         """Renew and give back what is due now; the seconds until there is more to do. Never raises."""
         now = self._clock.monotonic()
-        due: list[Coroutine[Any, Any, None]] = []
+        due: list[Callable[[], Awaitable[None]]] = []
         for place, held in list(self._held.items()):
             if now >= held.until:
                 self._drop(place)
             elif now >= held.due and held.used:
-                due.append(self._renew(place, held))
+                due.append(partial(self._renew, place, held))
             elif now >= held.due and held.loan is not None:
                 self._drop(place)
         over, self._outgoing = (
             [loan for at, loan in self._outgoing if at <= now],
             [(at, loan) for at, loan in self._outgoing if at > now],
         )
-        await asyncio.gather(*due, *map(self._give_back, over))
+        due += [partial(self._give_back, loan) for loan in over]
+        await asyncio.gather(*map(self._in_turn, due))
         return self._pause()
+
+    async def _in_turn(self, work: Callable[[], Awaitable[None]]) -> None:
+        async with self._turns:
+            await work()
 
     async def close(self, after: float = 0.0) -> None:
         """Give back everything and log out, each for a bounded time; nothing resolves any more.
@@ -224,12 +233,15 @@ class CachedSource:
 
     def _hold(self, place: Place, fetched: Fetched, asked: float) -> Held:
         held = self._held[place] = self._vessel.held(_shown(place), fetched, asked)
-        self._changed.set()
+        if held.due < self._looked_at:  # not for each: ten thousand would each have all of them looked at
+            self._changed.set()
         self._tell(place, "fetched", fetched.version)
         return held
 
     async def _renew(self, place: Place, held: Held) -> None:
         """Make what is held last longer, or replace it; what the store says is gone is dropped at once."""
+        if self._held.get(place) is not held:  # changed while this waited for its turn
+            return
         asked = self._clock.monotonic()
         held.used = False
         try:
@@ -278,7 +290,9 @@ class CachedSource:
     async def _tend_on(self) -> None:
         while True:
             self._changed.clear()
+            self._looked_at = inf
             pause = await self.tend()
+            self._looked_at = self._clock.monotonic() + pause
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._changed.wait()

@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 
-from sidecar.adapters.credentials.remote.cached import GRACE_SECONDS, REFUSED_SECONDS, REPLACED_SECONDS, CachedSource
+from sidecar.adapters.credentials.remote.cached import (
+    GRACE_SECONDS,
+    REFUSED_SECONDS,
+    REPLACED_SECONDS,
+    THREADS,
+    CachedSource,
+)
 from sidecar.adapters.credentials.remote.store import Fetched, Loan, StoreFailure
 from sidecar.errors import Unavailable
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.secret import Secret
+from tests.evidence import until
 from tests.fakes.clock import HeldClock
 from tests.fakes.observer import RecordingObserver
 
@@ -453,3 +460,37 @@ async def test_a_value_that_has_ended_is_not_used_where_the_store_is_down(static
     static.clock.advance(10)
     static.store.fails = StoreFailure("store_unreachable")
     assert await static.reason() == "store_unreachable"
+
+
+async def test_a_fetch_does_not_have_everything_that_is_held_looked_at(static: Stage) -> None:
+    looks = 0
+    tend = static.source.tend
+
+    async def counted() -> float:
+        nonlocal looks
+        looks += 1
+        return await tend()
+
+    static.source.tend = counted  # type: ignore[method-assign]
+    for number in range(50):
+        await static.version(Reference("vault", f"secret/acme/{number}", "token"))
+    assert 1 <= looks <= 3
+
+
+async def test_renewals_leave_threads_to_calls(static: Stage) -> None:
+    places = [Reference("vault", f"secret/acme/{number}", "token") for number in range(2 * THREADS)]
+    for place in places:
+        await static.version(place)
+    static.clock.advance(static.store.seconds * 0.7)
+    slow = threading.Event()
+    static.store.before = lambda: slow.wait(20)
+    renewing = asyncio.create_task(static.source.tend())
+    await until(lambda: static.store.fetched > len(places))
+    static.store.before = lambda: None  # from here on: those that began before still wait
+    try:
+        async with asyncio.timeout(BOUND / 2):
+            assert await static.version(HERE)
+    finally:
+        slow.set()
+        await renewing
+    assert static.store.fetched == 2 * len(places) + 1
