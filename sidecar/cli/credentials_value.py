@@ -46,7 +46,8 @@ def refuse(more: tuple[str, ...]) -> None:
 def value(kind: str | None) -> Secret:
     """The value of a credential of this kind. Raises ``Misconfigured`` where none comes."""
     if _is_typed():
-        plain = str(click.prompt("Value", hide_input=True, confirmation_prompt=True, err=True)).encode()
+        typed = str(click.prompt("Value", hide_input=True, confirmation_prompt=True, err=True))
+        plain = typed.encode("utf-8", "surrogateescape")  # the bytes of a terminal that writes no UTF-8
     else:
         plain = sys.stdin.buffer.read(VALUE_LIMIT + 2)
         plain = plain if kind in MANY_LINES else _LINE_END.sub(b"", plain)

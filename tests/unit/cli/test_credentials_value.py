@@ -51,3 +51,9 @@ def test_inv_5_what_may_be_a_value_is_refused_and_not_repeated() -> None:
     with pytest.raises(click.UsageError) as refused:
         refuse(("canary-1234",))
     assert "canary" not in str(refused.value)
+
+
+def test_what_a_terminal_wrote_in_another_charset_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.cli.credentials_value._is_typed", lambda: True)
+    monkeypatch.setattr("click.prompt", lambda *_, **__: b"caf\xe9-12345678".decode("utf-8", "surrogateescape"))
+    assert value(None).reveal() == b"caf\xe9-12345678"

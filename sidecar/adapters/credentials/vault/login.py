@@ -8,6 +8,7 @@ a service-account token's mode is the kubelet's choice, and it is short-lived an
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,9 @@ from sidecar.model.secret import Secret
 
 _FILE_LIMIT: Final = 1 << 16  # bytes
 _OF_OTHERS: Final = stat.S_IRWXO
+_PROOF: Final = re.compile(
+    rb"[\x21-\x7e]+"
+)  # what a header's value may be; one that is not would look like an outage
 
 
 class Granted(NamedTuple):
@@ -43,7 +47,7 @@ def proof(login: VaultLogin, directory: Path) -> Secret:
     except OSError:
         raise StoreFailure("store_login_refused") from None
     is_open = bool(stat.S_IMODE(found.st_mode) & _OF_OTHERS) and login.is_private
-    if not stat.S_ISREG(found.st_mode) or is_open or not 0 < len(data) <= _FILE_LIMIT:
+    if not stat.S_ISREG(found.st_mode) or is_open or len(data) > _FILE_LIMIT or not _PROOF.fullmatch(data):
         raise StoreFailure("store_login_refused")
     return Secret(data)
 

@@ -53,6 +53,9 @@ def test_what_is_no_proof_is_refused(tmp_path: Path) -> None:
     assert refused(PRIVATE, tmp_path)
     write(tmp_path, b"x" * 70_000)
     assert refused(PRIVATE, tmp_path)
+    for written in (b"\xef\xbb\xbfproof-12345678", b"proof-12345678\nanother-12345678", b"proof\0-12345678"):
+        write(tmp_path, written)
+        assert refused(PRIVATE, tmp_path)
     (tmp_path / "proof").unlink()
     os.mkfifo(tmp_path / "proof", 0o600)
     assert refused(PRIVATE, tmp_path)
