@@ -19,6 +19,7 @@ from sidecar.model.credential import Reference
 UNSTATED_SECONDS: Final = 60.0  # how long a token is used whose end is not told (RFC 6749 section 5.1 only wishes it)
 LONGEST_SECONDS: Final = 86_400.0  # however long an answer says
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{4,8192}=*")  # RFC 6750 section 2.1
+_QUOTED: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 # RFC 6749 section 5.2, and what helps with each
 _ERRORS: Final = {
     "invalid_client": "the client's id or secret is not accepted; check client_id, or rotate the secret",
@@ -72,18 +73,22 @@ def token_request(grant: ClientGrant, secret: bytes) -> tuple[list[tuple[bytes, 
 def read_token(status: int, body: bytes) -> Token:
     """The token of an answer. Raises ``Unavailable("credential_unavailable")``; nothing of the answer is repeated."""
     document = _document(body)
-    if status != 200:
-        known = _ERRORS.get(str(document.get("error")), f"it answered {status}")
-        raise unavailable("token_refused", f"The token endpoint gave no token: {known}.")
-    value, kind = document.get("access_token"), document.get("token_type")
+    value, kind, known = document.get("access_token"), document.get("token_type"), document.get("error")
+    if status != 200 or (value is None and known is not None):  # some servers refuse with a 200
+        told = _ERRORS.get(str(known), f"it answered {status}")
+        raise unavailable("token_refused", f"The token endpoint gave no token: {told}.")
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise unavailable("token_unusable", "The token endpoint's answer holds no token that a header can carry.")
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise unavailable("token_unusable", "The token endpoint's token is of another type than bearer.")
-    seconds = document.get("expires_in", UNSTATED_SECONDS)
-    if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit():  # many servers quote it
-        seconds = float(seconds[:9])
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 1:
+    seconds = document.get("expires_in")
+    if seconds is None:
+        seconds = UNSTATED_SECONDS
+    if isinstance(seconds, str) and _QUOTED.fullmatch(seconds):  # many servers quote it
+        seconds = float(seconds)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise unavailable("token_unusable", "The token endpoint does not say in seconds when its token ends.")
+    if seconds < 1:
         raise unavailable("token_unusable", "The token endpoint's token has already ended.")
     return Token(value.encode("ascii"), min(float(seconds), LONGEST_SECONDS))
 

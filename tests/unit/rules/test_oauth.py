@@ -61,7 +61,9 @@ def answer(**members: Any) -> bytes:
         ({"expires_in": 3600}, 3600.0),
         ({"expires_in": "3600"}, 3600.0),
         ({"expires_in": 1.5, "token_type": "bearer"}, 1.5),
+        ({"expires_in": "60.5"}, 60.5),
         ({}, UNSTATED_SECONDS),
+        ({"expires_in": None}, UNSTATED_SECONDS),
         ({"expires_in": 10**12}, LONGEST_SECONDS),
         ({"expires_in": "9" * 50}, LONGEST_SECONDS),
     ],
@@ -103,3 +105,16 @@ def test_anything_else_is_no_token_and_is_not_repeated(status: int, body: bytes,
 def test_a_known_error_says_what_helps() -> None:
     with pytest.raises(Unavailable, match="rotate the secret"):
         read_token(401, b'{"error": "invalid_client"}')
+
+
+def test_an_error_is_one_whatever_the_status_says() -> None:
+    with pytest.raises(Unavailable, match="rotate the secret") as refused:
+        read_token(200, b'{"error": "invalid_client"}')
+    assert refused.value.reasons[0].code == "token_refused"
+
+
+@pytest.mark.parametrize("end", [0, -1, 0.5, "0", "-5", "0.5", "", "soon", "1e3", " 60", "\u0663", True, [], {}])
+def test_a_token_without_an_end_to_come_is_none(end: Any) -> None:
+    ended = end in (0, -1, 0.5, "0", "-5", "0.5")
+    with pytest.raises(Unavailable, match="already ended" if ended else "does not say in seconds"):
+        read_token(200, answer(expires_in=end))
