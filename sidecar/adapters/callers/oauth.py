@@ -11,6 +11,7 @@ its store says nothing of it any more, the token is not used; once it was rotate
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
@@ -49,11 +50,11 @@ class Ask(Protocol):
 
 
 class _Kept(NamedTuple):
-    """``until`` is monotonic seconds, ``expires`` microseconds since the epoch; ``got_with`` the secret's version."""
+    """``until`` is monotonic seconds, ``expires`` microseconds since the epoch; ``got_with`` marks the secret."""
 
     opener: Opener
     version: str
-    got_with: str
+    got_with: bytes
     until: float
     expires: int
 
@@ -63,7 +64,15 @@ class _Wanted(NamedTuple):
 
     name: str
     grant: ClientGrant
-    got_with: str
+    got_with: bytes
+
+
+class _Failed(NamedTuple):
+    """``until`` is monotonic seconds."""
+
+    wanted: _Wanted
+    until: float
+    error: SidecarError
 
 
 class OAuthSource:
@@ -78,10 +87,11 @@ class OAuthSource:
         self._observer = observer
         self._ask: Ask = ask or post
         self._sealer = Sealer(secrets.token_bytes(KEY_BYTES))
+        self._marker = secrets.token_bytes(KEY_BYTES)
         self._grants: Mapping[str, ClientGrant] = {}
         self._sources: Mapping[str, CredentialSource] = {}
         self._kept: dict[str, _Kept] = {}
-        self._failed: dict[_Wanted, tuple[float, SidecarError]] = {}
+        self._failed: dict[str, _Failed] = {}
         self._flights: dict[_Wanted, asyncio.Task[_Kept]] = {}
         self._refreshed: dict[str, float] = {}  # when a refused token was last given up, monotonic seconds
         self._issued = 0
@@ -101,8 +111,9 @@ class OAuthSource:
             raise unavailable("token_unknown", "No grant of this id is configured.")
         secret = await self._secret(grant)
         kept = self._kept.get(name)
-        if kept is None or kept.got_with != secret.version or self._is_over(kept):
-            kept = await self._fetched(_Wanted(name, grant, secret.version), secret)
+        mark = self._mark(secret)
+        if kept is None or kept.got_with != mark or self._is_over(kept):
+            kept = await self._fetched(_Wanted(name, grant, mark), secret)
         return Credential(Secret(kept.opener.plain()), kept.version, KIND, kept.expires)
 
     async def refresh(self, reference: Reference, refused: str) -> Credential:
@@ -115,6 +126,10 @@ class OAuthSource:
             self._refreshed[name] = now
             del self._kept[name]
         return await self.resolve(reference)
+
+    def _mark(self, secret: Credential) -> bytes:
+        """What tells one secret from another: a version does not everywhere, and counts anew after a deletion."""
+        return hashlib.blake2b(secret.secret.reveal(), digest_size=16, key=self._marker).digest()
 
     def _is_over(self, kept: _Kept) -> bool:
         """By either clock: one stands still while the machine sleeps, the other may be put right."""
@@ -134,9 +149,9 @@ class OAuthSource:
 
     async def _fetched(self, wanted: _Wanted, secret: Credential) -> _Kept:
         """One fetch for all who wait; it goes on without a caller that went away."""
-        failed = self._failed.get(wanted)
-        if failed is not None and self._clock.monotonic() < failed[0]:
-            raise Unavailable(failed[1].code, failed[1].detail, failed[1].reasons)
+        failed = self._failed.get(wanted.name)
+        if failed is not None and failed.wanted == wanted and self._clock.monotonic() < failed.until:
+            raise Unavailable(failed.error.code, failed.error.detail, failed.error.reasons)
         flight = self._flights.get(wanted)
         if flight is None:
             flight = self._flights[wanted] = asyncio.create_task(self._fetch(wanted, secret))
@@ -147,7 +162,7 @@ class OAuthSource:
         self._flights.pop(wanted, None)
         error = None if done.cancelled() else done.exception()
         if isinstance(error, SidecarError):
-            self._failed[wanted] = (self._clock.monotonic() + FAILED_SECONDS, error)
+            self._failed[wanted.name] = _Failed(wanted, self._clock.monotonic() + FAILED_SECONDS, error)
         if not done.cancelled():
             self._tell(wanted.name, error, None if error is not None else done.result().version)
 
@@ -170,13 +185,13 @@ class OAuthSource:
         kept = _Kept(
             self._sealer.keep(token.value, name.encode()),
             f"{used.version}-{self._issued}",
-            used.version,
+            self._mark(used),
             asked + token.seconds - margin,
             now + int(token.seconds * _MICROSECONDS),
         )
         if self._grants.get(name) == grant:  # not changed meanwhile
             self._kept[name] = kept
-            self._failed.pop(wanted, None)
+            self._failed.pop(name, None)
         return kept
 
     async def _token(self, grant: ClientGrant, secret: Credential) -> tuple[Credential, Token]:

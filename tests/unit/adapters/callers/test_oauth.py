@@ -289,3 +289,15 @@ async def test_l05_a_clock_that_is_put_back_lengthens_no_token(endpoint: Endpoin
     endpoint.clock.step(-LIFE * 1_000_000)
     endpoint.clock.advance(LIFE)
     assert await endpoint.value() == b"token-2"
+
+
+async def test_a_clients_secret_that_was_deleted_and_stored_anew_is_another_one(endpoint: Endpoint) -> None:
+    store = HeldStore(endpoint.clock)
+    await store.store(GRANT.reference, Secret("first-secret"), Terms(), None)
+    endpoint.source.configure({"crm": GRANT}, {"encrypted": store})
+    assert await endpoint.value() == b"token-1"
+    await store.delete(GRANT.reference, "1")
+    endpoint.right = b"second-secret"
+    await store.store(GRANT.reference, Secret("second-secret"), Terms(), None)
+    assert store.version("client") == "1"  # counting from the beginning again
+    assert await endpoint.value() == b"token-2"
