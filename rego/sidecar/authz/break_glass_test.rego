@@ -58,7 +58,7 @@ test_break_glass_without_an_end_is_none if {
 }
 
 test_an_end_that_is_not_written_as_agreed_has_passed if {
-	every until in ["2099-01-01", "never", 1, null, false] {
+	every until in ["2099-01-01", "31.12.2099 18:00Z", "never", 1, null, false] {
 		broken(but({"until": until}), {}).allow == false
 	}
 }

@@ -49,6 +49,11 @@ test_write_alone_is_no_read if {
 	denied(own([{"connector": "orders", "operations": "*", "effects": ["write"]}], {}), "effect_not_granted")
 }
 
+test_a_limit_that_is_false_is_not_left_out if {
+	denied(own([{"connector": "orders", "operations": "*", "planes": false}], {}), "plane_not_granted")
+	denied(own([{"connector": "orders", "operations": "*", "effects": false}], {}), "effect_not_granted")
+}
+
 test_planes if {
 	grants := [{"connector": "orders", "operations": "*", "planes": ["books"]}]
 	own(grants, {"plane": "books"}).allow
