@@ -10,7 +10,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from sidecar.adapters.policy.embedded import EmbeddedEngine
+from sidecar.adapters.policy.embedded import EmbeddedEngine, Policy
 from sidecar.adapters.policy.files import fingerprint, read_policy
 from sidecar.config.load import Loaded
 from sidecar.errors import SidecarError
@@ -41,12 +41,13 @@ class WatchedDirectory:
             folder, with_library = self._folder, self._with_library
             self._print = await asyncio.to_thread(fingerprint, folder)
             try:
-                await asyncio.to_thread(_load, self._engine, folder, with_library)
+                policy = await asyncio.to_thread(_compile, self._engine, folder, with_library)
             except SidecarError as error:
                 self.problem = error.detail
                 errors = [reason.message for reason in error.reasons]
                 self._observer.observe("policy_rejected", {"message": error.detail, "errors": errors})
             else:
+                self._engine.swap(policy)
                 self.problem = None
 
     async def look(self) -> None:
@@ -59,5 +60,5 @@ class WatchedDirectory:
         self._engine.close()
 
 
-def _load(engine: EmbeddedEngine, folder: Path, with_library: bool) -> None:
-    engine.load(read_policy(folder, with_library=with_library, read_bytes=READ_BYTES), checked=True)
+def _compile(engine: EmbeddedEngine, folder: Path, with_library: bool) -> Policy:
+    return engine.compile(read_policy(folder, with_library=with_library, read_bytes=READ_BYTES), checked=True)

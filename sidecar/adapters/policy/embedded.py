@@ -14,7 +14,6 @@ engine. An evaluation keeps the policy it began with; a swapped-out policy is re
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 import weakref
 from collections import deque
@@ -79,7 +78,6 @@ class EmbeddedEngine:
         self._budget = budget_seconds
         self._observer = observer
         self._policy: Policy | None = None
-        self._loading = threading.Lock()
         self._room = Room()  # the event loop's; worker threads bring their own
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="policy")
 
@@ -108,23 +106,28 @@ class EmbeddedEngine:
         return policy.reads if policy else None
 
     def load(self, files: PolicyFiles, *, checked: bool = False) -> str:
-        """Compile, then swap, and return the revision; may be called from a thread. ``checked`` as in ``compiled``.
+        """``compile`` and ``swap``; the revision. Raises like ``compile``."""
+        policy = self.compile(files, checked=checked)
+        self.swap(policy)
+        return policy.revision
+
+    def compile(self, files: PolicyFiles, *, checked: bool = False) -> Policy:
+        """A policy for ``swap``; may be called from a thread. ``checked`` as in ``compiled``.
 
         Raises ``Misconfigured`` with every error of the failing stage, and ``Unavailable`` without an engine; the
         policy that was active stays so.
         """
-        with self._loading:
-            try:
-                policy = compiled(files, checked=checked)
-            except (Misconfigured, Unavailable):
-                self._observer.observe("policy_load", {"outcome": "failed", "revision": self.revision})
-                raise
-            self._policy = policy
-        self._observer.observe("policy_load", {"outcome": "loaded", "revision": policy.revision})
-        return policy.revision
+        try:
+            return compiled(files, checked=checked)
+        except (Misconfigured, Unavailable):
+            self._observer.observe("policy_load", {"outcome": "failed", "revision": self.revision})
+            raise
 
     def swap(self, policy: Policy) -> None:
-        """Let ``policy`` decide from the next evaluation on; those under way end with the one they began with."""
+        """Let ``policy`` decide from the next evaluation on; those under way end with the one they began with.
+
+        While calls are made, on the event loop only: a call asks what the policy reads, and is then decided by that.
+        """
         self._policy = policy
         self._observer.observe("policy_load", {"outcome": "loaded", "revision": policy.revision})
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from sidecar.adapters.policy.directory import READ_BYTES, WatchedDirectory
-from sidecar.adapters.policy.embedded import EmbeddedEngine
+from sidecar.adapters.policy.embedded import EmbeddedEngine, Policy
 from sidecar.config.load import Loaded, read
 from tests.fakes.observer import RecordingObserver
 from tests.unit.config.builders import GOOD, changed, written
@@ -47,6 +48,21 @@ async def test_a_policy_is_read_from_the_folder_and_named_by_its_content(house: 
     house.write("package sidecar.custom\n\nallow := false\n")
     await house.source.look()
     assert house.engine.revision not in (None, first)
+
+
+async def test_a_policy_is_swapped_in_between_the_steps_of_calls_and_never_beside_one(house: House) -> None:
+    """P04: a call asks whether its policy reads the destination, and is decided by that policy and no newer one."""
+    swapped_in: list[threading.Thread] = []
+    swap = house.engine.swap
+
+    def noted(policy: Policy) -> None:
+        swapped_in.append(threading.current_thread())
+        swap(policy)
+
+    house.engine.swap = noted  # type: ignore[method-assign]
+    await house.source.load()
+    assert house.engine.revision is not None
+    assert swapped_in == [threading.current_thread()]
 
 
 async def test_a_rule_over_a_field_that_no_input_has_is_refused_with_its_place(house: House) -> None:
