@@ -116,6 +116,30 @@ def test_sizes_are_bounded(tmp_path: Path) -> None:
         read_policy(tmp_path, with_library=False)
 
 
+@pytest.mark.parametrize(
+    "text", ['{"x": "\\ud800"}', '{"\\udfff": 1}', '{"x": 1e999}', "[" * 100_000 + "]" * 100_000, '{"x": -Infinity}']
+)
+def test_json_that_the_engine_could_not_be_given_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    write(tmp_path, {"data.json": "{}", "deep/data.json": text})
+    assert refused(tmp_path)[0].startswith("deep/data.json:1: ")
+
+
+def test_integers_beyond_64_bits_keep_every_digit(tmp_path: Path) -> None:
+    write(tmp_path, {"data.json": '{"x": 123456789012345678901234567890}'})
+    assert b'"x":123456789012345678901234567890}' in source_of(read_policy(tmp_path, with_library=False))
+
+
+def test_a_file_called_like_a_shipped_one_is_refused_and_not_left_out(tmp_path: Path) -> None:
+    denies = 'package sidecar.custom\n\ndeny contains {"code": "c", "message": "m"}\n'
+    write(tmp_path, {"library/sidecar/authz/grants.rego": denies})
+    with pytest.raises(Misconfigured) as caught:
+        read_policy(tmp_path)
+    assert [reason.message for reason in caught.value.reasons] == [
+        "library/sidecar/authz/grants.rego: the shipped rules have a file of this name; call it otherwise"
+    ]
+    assert set(read_policy(tmp_path, with_library=False).modules) == {"library/sidecar/authz/grants.rego"}
+
+
 def test_text_that_is_not_unicode_is_refused() -> None:
     with pytest.raises(Misconfigured):
         source_of(PolicyFiles({}, {"x": "\ud800"}))
