@@ -5,6 +5,7 @@ What OPA says is shown as it is; its exit codes become ours (it ends with 2 wher
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
@@ -106,7 +107,7 @@ def staged(directory: Path, *, tests: bool = False) -> Iterator[list[str]]:
     """
     with shipped_rules() as rules:
         document = rules.parent / "data.json"
-        document.write_bytes(orjson.dumps(read_policy(directory).data))
+        document.write_text(json.dumps(read_policy(directory).data))  # orjson has no integers beyond 64 bits
         modules = [path for path in files_of(directory, "*.rego") if tests or not path.name.endswith("_test.rego")]
         yield [*map(str, modules), str(document), str(rules)]
 

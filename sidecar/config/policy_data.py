@@ -7,11 +7,11 @@ customer's own and has any shape.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import Any, Final
 
 import jsonschema_rs
+import orjson
 
 from sidecar.config.document import DocumentError, JsonPath, parse
 from sidecar.config.explain import explain
@@ -118,8 +118,8 @@ def data_faults(content: bytes, source: str, folder: tuple[str, ...]) -> tuple[F
         value = document.value
     except DocumentError as error:  # a JSON file may be indented with tabs, which YAML refuses
         try:
-            value = json.loads(content)
-        except ValueError:
+            value = orjson.loads(content)
+        except orjson.JSONDecodeError:
             for sentence, place in error.places:
                 faults.text(sentence, place)
             return in_order(faults.errors)

@@ -62,6 +62,21 @@ def test_data_that_a_sidecar_would_not_load(policy: Path) -> None:
     assert "data.json" in result.stdout
 
 
+@pytest.mark.parametrize(
+    "text", ['{"x": "\\ud800"}', '{"\\ud800": 1}', '{"x": 1e999}', "[" * 100_000 + "]" * 100_000]
+)
+def test_json_that_is_none_to_the_engine_is_told_with_its_file(policy: Path, text: str) -> None:
+    (policy / "data.json").write_text(text)
+    result = policy_command("check", policy)
+    assert result.exit_code == 1
+    assert "data.json" in result.stdout
+
+
+def test_integers_beyond_64_bits_are_data_like_any(policy: Path) -> None:
+    (policy / "data.json").write_text('{"x": 123456789012345678901234567890}')
+    assert policy_command("check", policy).exit_code == 0
+
+
 def test_every_error_is_told_at_once_and_to_programs_as_json(policy: Path) -> None:
     (policy / "custom.rego").write_text(
         'package sidecar.custom\n\ndeny contains "no"\n\nobligations := {"max_byte": input.tennant}\n'
