@@ -29,6 +29,25 @@ test_each_crossed_threshold_is_named if {
 
 test_a_threshold_without_a_rule_denies_nothing if crossed(["calls-50"], "write", thresholds).allow
 
+test_a_threshold_that_is_not_written_as_agreed_denies_both_effects if {
+	every rule in [
+		{"deny": "write"},
+		{"deny": ["wirte"]},
+		{"deny": {"write": true}},
+		{"deny": false},
+		{"deny": null},
+		{"denies": ["write"]},
+		["write"],
+		"write",
+		null,
+		false,
+	] {
+		denied(crossed(["spend-80"], "write", {"acme": {"spend-80": rule}}), "threshold_crossed")
+		denied(crossed(["spend-80"], "read", {"acme": {"spend-80": rule}}), "threshold_crossed")
+	}
+	crossed(["spend-80"], "write", {"acme": {"spend-80": {"deny": []}}}).allow
+}
+
 test_another_tenants_thresholds_do_not_count if {
 	crossed(["spend-100"], "write", {"globex": thresholds.acme}).allow
 }
