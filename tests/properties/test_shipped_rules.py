@@ -63,7 +63,7 @@ def within(hours: Any, clock: str) -> bool:
 
 
 def before(now: str, until: Any) -> bool:
-    return written(MINUTE, until) and now < until
+    return written(MINUTE, until) and now < str(until)
 
 
 def written(form: re.Pattern[str], value: Any) -> bool:
