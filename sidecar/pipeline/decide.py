@@ -24,7 +24,7 @@ def read(verdict: Verdict) -> Decision:
         )
     try:
         return _read(verdict.answer)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, UnicodeDecodeError):  # the latter for a text that is not UTF-8
         raise Unavailable(
             "policy_unavailable",
             "The policy's answer is not of the agreed shape, so the call is denied. The security team can run "

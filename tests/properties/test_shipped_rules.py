@@ -58,7 +58,7 @@ def holds(grant: Json, time: Json) -> bool:
 def within(hours: Any, clock: str) -> bool:
     if not isinstance(hours, list) or len(hours) != 2 or not all(written(CLOCK, hour) for hour in hours):
         return False
-    start, end = hours
+    start, end = map(str, hours)
     return start <= clock < end if start <= end else clock >= start or clock < end
 
 

@@ -185,7 +185,7 @@ def _read(path: Path) -> tuple[list[Activation], int]:
     for number, line in enumerate(content[:size].splitlines(), 1):
         try:
             entry = _decode(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _damaged(path, number, str(error)) from None
         if entry.number != number:
             raise _damaged(path, number, f"it is numbered {entry.number}")

@@ -12,6 +12,7 @@ indeterminate, because nobody could say later which policy it was.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -79,6 +80,9 @@ class _Failure(Struct, frozen=True):
     errors: list[_Failure] = []
 
 
+# The second comes for a member's name that is not UTF-8.
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _read_decided = msgspec.json.Decoder(_Decided).decode
 _read_status = msgspec.json.Decoder(_StatusAnswer).decode
 _read_modules = msgspec.json.Decoder(_Modules).decode
@@ -89,10 +93,17 @@ def decided(body: bytes) -> tuple[str, bytes | None]:
     """The revision, and the bytes of the result (None: undefined). Raises ``Unusable``."""
     try:
         answer = _read_decided(body)
-    except (msgspec.DecodeError, RecursionError):
+        json.loads(body, object_pairs_hook=_once)
+    except (*_UNREADABLE, ValueError):
         raise Unusable("its answer is not of the shape that OPA's is") from None
     revision = revision_of(answer.provenance)
     return revision, None if answer.result is UNSET else bytes(answer.result)
+
+
+def _once(pairs: list[tuple[str, object]]) -> None:
+    """Of a name that comes twice one reader takes the first value, another the last: an answer has each name once."""
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name comes twice")
 
 
 def revision_of(provenance: _Provenance) -> str:
@@ -121,7 +132,7 @@ def check_status(body: bytes, date: str | None, maximum_age: float) -> None:
     """
     try:
         status = _read_status(body).result
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         raise Unusable("its status is not of the shape that OPA's is") from None
     now = _now(date)
     if status.discovery is not None and status.discovery.code:
@@ -149,7 +160,7 @@ def modules(body: bytes) -> dict[str, str]:
     """Rego text by id, from ``GET /v1/policies``. Raises ``Unusable``."""
     try:
         return {module.id: module.raw for module in _read_modules(body).result}
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         raise Unusable("its list of policies is not of the shape that OPA's is") from None
 
 
@@ -157,7 +168,7 @@ def failure(body: bytes) -> str:
     """What the server says of its own error, for the operator: codes and sentences, 500 characters at most."""
     try:
         said = _read_failure(body)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return "no explanation"
     parts = [f"{one.code}: {one.message}" for one in (said, *said.errors)]
     return "; ".join(parts)[:500]

@@ -41,7 +41,14 @@ def test_exactly_a_decision_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize("answer", [None, b"", b"{}", b"true", b'{"allow":true}'])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(None, b"", b"{}", b"true", b'{"allow":true}'),
+        b'{"allow":true,"reasons":[{"code":"\xff","message":"m"}],"obligations":{}}',
+        b'{"allow":true,"reasons":[],"obligations":{"\xff":1}}',
+    ],
+)
 def test_inv_3_anything_else_is_no_decision(answer: bytes | None) -> None:
     with pytest.raises(Unavailable) as unavailable:
         decide.read(Verdict("r", answer))

@@ -97,6 +97,7 @@ def test_a_line_that_a_crash_cut_off_is_taken_away(history: History, tmp_path: P
         (1, b"{}\n"),
         (2, b"not json\n"),
         (2, b"\n"),
+        (2, b'{"number":2,"time":1,"outcome":"activated","origin":"\xff","by":"source"}\n'),
         (1, b'{"number":9,"time":1,"outcome":"activated","origin":"o","by":"source"}\n'),
         (2, b'{"number":"2","time":1,"outcome":"activated","origin":"o","by":"source"}\n'),
     ],

@@ -10,6 +10,7 @@ import pytest
 from sidecar.adapters.policy import server_answers as answers
 from sidecar.adapters.policy.server_answers import Unusable
 
+_PLAIN = b'{"provenance": {"bundles": {"a": {"revision": "r"}}}, %s}'
 DATE = "Sat, 21 Nov 2026 04:20:00 GMT"
 AT = "2026-11-21T04:19:40.316067979Z"
 NEVER = "0001-01-01T00:00:00Z"
@@ -62,6 +63,11 @@ def test_an_odd_revision_is_its_digest(odd: str) -> None:
         (b'{"result": 1, "provenance": []}', "shape"),
         (answer({"a": {"revision": 7}}, result={}), "shape"),
         (b'{"result": ' + b"[" * 100_000, "shape"),
+        (_PLAIN % b'"result": {"allow": false, "allow": true}', "shape"),
+        (_PLAIN % b'"result": {"allow": false}, "result": {"allow": true}', "shape"),
+        (_PLAIN % b'"result": {"obligations": {"mask": ["/a"], "mask": []}}', "shape"),
+        (_PLAIN % b'"result": {"allow": true, "\xff": 1}', "shape"),
+        (_PLAIN % b'"\xff": 1', "shape"),
     ],
 )
 def test_p01_what_is_not_a_whole_decision_is_none(body: bytes, why: str) -> None:
@@ -107,7 +113,8 @@ def test_an_age_is_by_the_servers_own_clock() -> None:
         (b'{"result": {"discovery": {"code": "bundle_error"}}}', "discovery"),
         (b'{"result": {"bundles": {"a": {}}}}', "shape"),
         (b'{"result": {"bundles": {"a": {"last_successful_activation": "soon"}}}}', "shape"),
-        (b'{"result": {"bundles": {"a": {"last_successful_activation": "2026-11-21T04:19:40"}}}}', "shape"),
+        (status(last_successful_activation="2026-11-21T04:19:40"), "shape"),
+        (b'{"result": {"bundles": {"\xff": {"last_successful_activation": "2026-11-21T04:19:40Z"}}}}', "shape"),
         (b"{}", "shape"),
         (b"OK", "shape"),
     ],
@@ -133,6 +140,8 @@ def test_modules_are_text_by_id() -> None:
     assert answers.modules(body) == {"a.rego": "package a", "b.rego": "package b"}
     with pytest.raises(Unusable):
         answers.modules(b'{"result": [{"id": "a.rego"}]}')
+    with pytest.raises(Unusable):
+        answers.modules(b'{"result": [{"id": "a.rego", "raw": "\xff"}]}')
 
 
 def test_a_failure_is_told_to_the_operator_in_few_words() -> None:
