@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from sidecar.adapters.policy.embedded import Policy
 from sidecar.adapters.policy.files import library_directory, read_policy
-from sidecar.adapters.policy.library import About, Room, Status, library
+from sidecar.adapters.policy.library import LOAD_SECONDS, About, Room, Status, library
 from sidecar.config.decision_cases import BASE, Case, Difference, differences, read_cases
 from sidecar.config.policy_answers import answer_faults
 from sidecar.config.schemas import schema
@@ -55,6 +55,7 @@ class Opened:
         opened = engine.open_bundle(_request(terms, again), archive)
         self.about: About = opened.about
         self._engine = engine
+        self._test_seconds = terms.test_seconds
         self._handle = opened.handle
         weakref.finalize(self, engine.close_bundle, opened.handle)
 
@@ -67,7 +68,7 @@ class Opened:
         reasons = [fault.reason() for fault in answer_faults(self._engine.asked_of_bundle(self._handle))]
         if reasons:
             raise Misconfigured(f"the bundle is refused: {reasons[0].message}", reasons)
-        loaded = self._engine.load_bundle(self._handle)
+        loaded = self._engine.load_bundle(self._handle, LOAD_SECONDS + self._test_seconds)
         return Policy(self._engine, loaded, self.about.digest), loaded.tested.passed
 
 

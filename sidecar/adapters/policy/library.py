@@ -22,6 +22,7 @@ from sidecar.errors import Misconfigured, Reason, Unavailable
 
 NATIVE: Final = Path(__file__).parents[2] / "_native"
 ANSWER_ROOM: Final = 1 << 16  # bytes of an answer that need no second evaluation
+LOAD_SECONDS: Final = 120.0  # 100,000 rules compile in ten; some few lines would never end
 
 
 class Status(IntEnum):
@@ -128,7 +129,8 @@ class Library:
                 "policy_unavailable", f"The policy engine {path.name} cannot be loaded; install the package again."
             ) from None
         self._load = exports.sidecar_opa_load
-        self._load.argtypes, self._load.restype = [ctypes.c_char_p, ctypes.c_int64], ctypes.c_void_p
+        self._load.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64]
+        self._load.restype = ctypes.c_void_p
         self._evaluate = exports.sidecar_opa_evaluate
         self._evaluate.argtypes = [
             *(ctypes.c_int64, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
@@ -146,7 +148,8 @@ class Library:
         self._bundle_asked = exports.sidecar_opa_bundle_asked
         self._bundle_asked.argtypes, self._bundle_asked.restype = [ctypes.c_int64], ctypes.c_void_p
         self._bundle_load = exports.sidecar_opa_bundle_load
-        self._bundle_load.argtypes, self._bundle_load.restype = [ctypes.c_int64], ctypes.c_void_p
+        self._bundle_load.argtypes = [ctypes.c_int64, ctypes.c_int64]
+        self._bundle_load.restype = ctypes.c_void_p
         self._bundle_close = exports.sidecar_opa_bundle_close
         self._bundle_close.argtypes, self._bundle_close.restype = [ctypes.c_int64], None
         self._usable = True
@@ -165,14 +168,14 @@ class Library:
         """OPA's version."""
         return self._text(self._version()).decode()
 
-    def load(self, source: bytes) -> Loaded:
-        """Compile a JSON object of ``modules`` (text by file name) and ``data``.
+    def load(self, source: bytes, seconds: float = LOAD_SECONDS) -> Loaded:
+        """Compile a JSON object of ``modules`` (text by file name) and ``data`` within ``seconds``.
 
         Raises ``Misconfigured`` with a reason for every fault, ``file:line: message``, and ``Unavailable`` in a
         forked child.
         """
         self._check()
-        loaded = msgspec.json.decode(self._text(self._load(source, len(source))), type=Loaded)
+        loaded = msgspec.json.decode(self._text(self._load(source, len(source), int(seconds * 1000))), type=Loaded)
         if loaded.faults:
             raise _faulty("the policy does not compile", loaded.faults)
         return loaded
@@ -202,13 +205,15 @@ class Library:
             raise _faulty("the bundle is refused", asked.faults)
         return [msgspec.json.decode(tree) for tree in asked.modules or ()]
 
-    def load_bundle(self, handle: int) -> LoadedBundle:
+    def load_bundle(self, handle: int, seconds: float = LOAD_SECONDS) -> LoadedBundle:
         """Compile an opened bundle, check it against the input's schema, run its tests; the handle is used up.
+
+        All of it within ``seconds``.
 
         Raises like ``open_bundle``.
         """
         self._check()
-        loaded = msgspec.json.decode(self._text(self._bundle_load(handle)), type=LoadedBundle)
+        loaded = msgspec.json.decode(self._text(self._bundle_load(handle, int(seconds * 1000))), type=LoadedBundle)
         if loaded.faults:
             raise _faulty("the bundle is refused", loaded.faults)
         return loaded

@@ -45,11 +45,12 @@ func sidecar_opa_bundle_asked(handle C.int64_t) *C.char {
 	return written(askedOf(int64(handle)))
 }
 
-// sidecar_opa_bundle_load compiles and tests an opened bundle, forgets it, and returns what sidecar_opa_load does.
+// sidecar_opa_bundle_load compiles and tests an opened bundle within so many milliseconds, forgets it, and returns what
+// sidecar_opa_load does.
 //
 //export sidecar_opa_bundle_load
-func sidecar_opa_bundle_load(handle C.int64_t) *C.char {
-	return written(loadBundle(int64(handle)))
+func sidecar_opa_bundle_load(handle, milliseconds C.int64_t) *C.char {
+	return written(within(milliseconds, func() activated { return loadBundle(int64(handle)) }))
 }
 
 // sidecar_opa_bundle_close forgets an opened bundle.

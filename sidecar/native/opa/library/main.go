@@ -11,11 +11,11 @@ package main
 import "C"
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,16 +54,31 @@ type loaded struct {
 	Faults []policy.Fault `json:"faults,omitempty"`
 }
 
-// sidecar_opa_load compiles a policy.Source and returns a JSON text that the caller frees with sidecar_opa_free.
+// sidecar_opa_load compiles a policy.Source within so many milliseconds and returns a JSON text that the caller frees
+// with sidecar_opa_free.
 //
 //export sidecar_opa_load
-func sidecar_opa_load(source *C.char, size C.int64_t) *C.char {
-	result := load(unsafe.Slice((*byte)(unsafe.Pointer(source)), int(size)))
-	text, err := json.Marshal(result)
-	if err != nil {
-		text = []byte(`{"faults":[{"code":"internal_error","message":"the result cannot be written"}]}`)
+func sidecar_opa_load(source *C.char, size, milliseconds C.int64_t) *C.char {
+	document := slices.Clone(bytesAt(source, size)) // compiling may go on when the caller has taken its text back
+	return written(within(milliseconds, func() activated { return activated{loaded: load(document)} }))
+}
+
+// within does the work on a goroutine that is left behind at the deadline: OPA's compiler cannot be interrupted, and
+// takes more than twice as long for each level of nested comprehensions, of which a line has room for dozens.
+func within(milliseconds C.int64_t, work func() activated) activated {
+	deadline := time.Duration(milliseconds) * time.Millisecond
+	done := make(chan activated, 1)
+	go func() { done <- work() }()
+	late := time.NewTimer(deadline)
+	defer late.Stop()
+	select {
+	case result := <-done:
+		return result
+	case <-late.C:
+		go func() { policies.Delete((<-done).Handle) }() // nobody has this handle
+		return activated{loaded: loaded{Faults: []policy.Fault{{Code: "compile_slow", Message: fmt.Sprintf(
+			"it does not compile within %v; what takes longest are comprehensions inside of each other", deadline)}}}}
 	}
-	return C.CString(string(text))
 }
 
 func load(source []byte) (result loaded) {

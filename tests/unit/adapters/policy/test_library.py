@@ -226,6 +226,17 @@ def test_a_document_at_the_root_is_an_object() -> None:
         load("package sidecar.authz\ndecision := true", documents={"data.json": "[1]"})
 
 
+def test_p06_what_compiles_for_ever_is_refused_in_time_and_holds_up_no_other() -> None:
+    """Each level of nested comprehensions more than doubles it: these are some seconds, five more are minutes."""
+    rego = "package sidecar.authz\ndecision := " + "[x | x := " * 15 + "1" + "]" * 15
+    with pytest.raises(Misconfigured, match="does not compile within 50ms; what takes longest are comprehensions"):
+        library().load(json.dumps({"modules": {"a.rego": rego}}).encode(), 0.05)
+    opened = library().open_bundle(b"{}", packed({"a.rego": rego.encode()}))
+    with pytest.raises(Misconfigured, match="the bundle is refused: it does not compile within 50ms"):
+        library().load_bundle(opened.handle, 0.05)
+    assert decide(load("package sidecar.authz\ndecision := 1"), b"{}") == (Status.ANSWERED, b"1")
+
+
 def test_a_bundle_is_opened_by_handle_and_loaded_once() -> None:
     opened = library().open_bundle(b"{}", packed({"a.rego": b"package sidecar.authz\ndecision := true\n"}))
     assert opened.about.files == 1
