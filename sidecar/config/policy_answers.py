@@ -26,6 +26,7 @@ AUTHZ: Final = ("data", "sidecar", "authz")
 ASKED: Final = ("allow", "deny", "obligations")
 _NEAR: Final = 0.8  # of difflib's ratio: `allowed` is near, `denied` is not
 _COMPUTED: Final = object()
+_PLAINER: Final = {"mask": "must be a list of JSON Pointers (RFC 6901) such as /customer/email"}  # than a pattern
 
 
 def answer_faults(modules: Sequence[dict[str, Any]]) -> tuple[Fault, ...]:
@@ -120,7 +121,8 @@ def _member(key: Term, value: Term, kind: type[Struct], path: str) -> Iterator[F
         try:
             msgspec.convert(literal, fields[name])
         except msgspec.ValidationError as error:
-            yield _fault("wrong_type", {"location": key["location"], **value}, f"{path}.{name}", str(error))
+            told = _PLAINER.get(name, str(error))
+            yield _fault("wrong_type", {"location": key["location"], **value}, f"{path}.{name}", told)
 
 
 def _heads(rule: Term | None, part: str) -> Iterator[tuple[Term, list[Term]]]:

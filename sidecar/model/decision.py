@@ -12,6 +12,8 @@ from msgspec import Meta, Struct
 
 INPUT_VERSION = 1
 Positive = Annotated[int, Meta(ge=1, le=1 << 53)]
+# RFC 6901 section 3; the last group because $ also stands before a line's end
+Pointer = Annotated[str, Meta(pattern=r"^(/([^~/]|~[01])*)*$(?!\n)", title="a JSON Pointer such as /customer/email")]
 
 
 class PrincipalFacts(Struct, frozen=True):
@@ -112,7 +114,7 @@ class PolicyReason(Struct, frozen=True, forbid_unknown_fields=True):
 class Obligations(Struct, frozen=True, forbid_unknown_fields=True):
     """What the sidecar must do when it allows. An obligation that is not one of these is a deny."""
 
-    mask: tuple[str, ...] = ()  # JSON Pointers (RFC 6901) of answer values to mask; * matches any member
+    mask: tuple[Pointer, ...] = ()  # answer values to mask; * matches any member
     max_rows: Positive | None = None
     max_bytes: Positive | None = None  # answer bytes
     timeout_ms: Positive | None = None

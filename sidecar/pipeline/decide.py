@@ -11,7 +11,6 @@ import msgspec
 from sidecar.errors import Reason, Refused, Unavailable
 from sidecar.model.decision import Decision, Permit, Verdict
 from sidecar.pipeline.select import Target
-from sidecar.rules.masking import is_pointer
 
 _read = msgspec.json.Decoder(Decision, strict=True).decode
 
@@ -42,8 +41,6 @@ def permit(decision: Decision, verdict: Verdict, call_id: str, target: Target) -
         raise Refused("approval_required", "The policy asks for an approval before this call.", reasons)
     if obligations.max_rows is not None:
         raise Unavailable("policy_unavailable", "The policy sets max_rows, which an HTTP operation cannot keep.")
-    if not all(map(is_pointer, obligations.mask)):
-        raise Unavailable("policy_unavailable", "The policy masks at a place that is not a JSON Pointer (RFC 6901).")
     if target.operation.stream and obligations.mask:
         raise Unavailable("policy_unavailable", "The policy masks this answer, but the operation streams it.")
     if target.operation.stream and obligations.record_bodies:

@@ -128,7 +128,13 @@ def test_each_field_that_differs_is_named_with_both_values() -> None:
     )
 
 
-@pytest.mark.parametrize("answer", [None, b"true", b"{}", b"", b'{"allow":1,"reasons":[],"obligations":{}}'])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(None, b"true", b"{}", b"", b'{"allow":1,"reasons":[],"obligations":{}}'),
+        b'{"allow":true,"reasons":[],"obligations":{"mask":["email"]}}',  # which a sidecar could not keep
+    ],
+)
 def test_what_is_no_decision_differs_from_a_deny_too(answer: bytes | None) -> None:
     _, second = read_cases(ONE.encode(), "cases.yaml")
     [difference] = differences(second, answer)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from sidecar.model.decision import Pointer
 from sidecar.rules.masking import MASKED, is_pointer, mask
 
 
@@ -61,10 +63,13 @@ def test_every_pointer_counts_in_any_order() -> None:
 @pytest.mark.parametrize("text", ["", "/", "/a", "/a/*/b", "/~0~1", "/ ", "/ä\n"])
 def test_what_is_a_pointer(text: str) -> None:
     assert is_pointer(text)
+    assert msgspec.convert([text], tuple[Pointer, ...]) == (text,)  # what an obligation takes is the same
 
 
-@pytest.mark.parametrize("text", ["a", "a/b", "#/a", "/a~", "/a~2", "$.a", " /a", "/~"])
+@pytest.mark.parametrize("text", ["a", "a/b", "#/a", "/a~", "/a~2", "$.a", " /a", "/~", "\n"])
 def test_what_is_no_pointer(text: str) -> None:
     assert not is_pointer(text)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert([text], tuple[Pointer, ...])
     with pytest.raises(ValueError, match="not a JSON Pointer"):
         mask({"a": 1}, [text])
