@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from sidecar.adapters.policy.files import DATA_NAMES, read_policy, source_of
+from sidecar.adapters.policy.files import DATA_NAMES, read_policy, source_of, with_schema
 from sidecar.adapters.policy.library import library
 from sidecar.cli import FAILED
 from sidecar.cli.policy_opa import asked, directory_argument, files_of, input_schema, staged
@@ -59,9 +59,10 @@ def faults_of(directory: Path) -> list[Fault]:
         if not any(fault.code == "rego_parse_error" for fault in faults):
             faults += _of_answers(directory)
         if not faults:
-            # OPA's own check knows functions that no policy of a sidecar may call, and compiles the tests as well.
+            # OPA's own check knows functions that no policy of a sidecar may call, takes another schema from a rule's
+            # annotation, and compiles the tests as well.
             engine = library()
-            engine.release(engine.load(source_of(read_policy(directory))).handle)
+            engine.release(engine.load(with_schema(source_of(read_policy(directory)))).handle)
     except Misconfigured as error:
         told = {(fault.source, fault.line) for fault in faults}
         refused = [fault_of(reason, directory) for reason in error.reasons or [Reason(error.code, error.detail)]]

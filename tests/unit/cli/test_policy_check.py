@@ -38,6 +38,14 @@ def test_a_policy_that_is_wrong(policy: Path, text: str, says: str) -> None:
     assert f"{policy}/custom.rego:3" in result.stdout
 
 
+def test_an_annotation_with_a_schema_of_its_own_hides_no_misspelt_field(policy: Path) -> None:
+    annotated = "# METADATA\n# schemas:\n#   - input: {type: object}\n"
+    (policy / "custom.rego").write_text(f"package sidecar.custom\n\n{annotated}allow if input.tennant\n")
+    result = policy_command("check", policy)
+    assert result.exit_code == 1
+    assert f"{policy}/custom.rego:6" in result.stdout
+
+
 def test_a_misspelt_field_of_a_test_is_told_too(policy: Path) -> None:
     (policy / "more_test.rego").write_text("package more_test\n\ntest_a if input.tennant\n")
     result = policy_command("check", policy)
