@@ -11,7 +11,7 @@ import click
 from sidecar.adapters.policy.files import DATA_NAMES, read_policy, source_of, with_schema
 from sidecar.adapters.policy.library import library
 from sidecar.cli import FAILED
-from sidecar.cli.policy_opa import asked, directory_argument, files_of, input_schema, staged
+from sidecar.cli.policy_opa import asked, directory_argument, files_of, input_schema, no_network, staged
 from sidecar.cli.show import data, output_option, table
 from sidecar.config.faults import Fault, misconfigured
 from sidecar.config.policy_answers import answer_faults
@@ -91,8 +91,9 @@ def _of_data(directory: Path) -> list[Fault]:
 
 
 def _of_opa(paths: list[str]) -> list[Fault]:
-    with input_schema() as file:
-        _, answer = asked("check", "--strict", "--format", "json", "--schema", str(file), *paths)
+    with input_schema() as file, no_network() as capabilities:
+        options = ("--strict", "--format", "json", "--schema", str(file), "--capabilities", str(capabilities))
+        _, answer = asked("check", *options, *paths)
     found = []
     for error in (answer or {}).get("errors", ()):
         place = error.get("location") or {}

@@ -99,6 +99,15 @@ def input_schema() -> Iterator[Path]:
 
 
 @contextmanager
+def no_network() -> Iterator[Path]:
+    """OPA's capabilities without hosts, as a file: else a schema in a rule's annotation may refer to any address."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        file.write(orjson.dumps(asked("capabilities", "--current")[1] | {"allow_net": []}))
+        file.flush()
+        yield Path(file.name)
+
+
+@contextmanager
 def staged(directory: Path, *, tests: bool = False) -> Iterator[list[str]]:
     """What OPA's commands are given instead of the directory: exactly what a sidecar loads, and the tests on demand.
 

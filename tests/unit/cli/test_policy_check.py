@@ -46,6 +46,14 @@ def test_an_annotation_with_a_schema_of_its_own_hides_no_misspelt_field(policy: 
     assert f"{policy}/custom.rego:6" in result.stdout
 
 
+def test_checking_a_policy_goes_to_no_address_that_it_names(policy: Path) -> None:
+    annotated = '# METADATA\n# schemas:\n#   - input: {$ref: "http://127.0.0.1:9/schema"}\n'
+    (policy / "custom.rego").write_text(f"package sidecar.custom\n\n{annotated}allow if input.tenant\n")
+    result = policy_command("check", policy, "-o", "json")
+    assert result.exit_code == 1
+    assert "remote reference loading disabled" in result.stdout
+
+
 def test_a_misspelt_field_of_a_test_is_told_too(policy: Path) -> None:
     (policy / "more_test.rego").write_text("package more_test\n\ntest_a if input.tennant\n")
     result = policy_command("check", policy)
