@@ -38,9 +38,7 @@ def check(directory: Path, output: str) -> None:
       sidecar policy check /etc/sidecar/policy
       sidecar policy check policy -o json
     """
-    faults, unread = faults_of(directory), _unread(directory)
-    for path in unread:
-        click.echo(f"sidecar: warning: {path} is not read: {_READ}", err=True)
+    faults, unread = faults_of(directory), warn_of_unread(directory)
     if output != "table":
         errors = [fault._asdict() for fault in faults]
         data({"ok": not faults, "errors": errors, "unread": [str(path) for path in unread]}, output)
@@ -70,10 +68,13 @@ def faults_of(directory: Path) -> list[Fault]:
     return faults
 
 
-def _unread(directory: Path) -> list[Path]:
-    """Data that nobody looks at, such as grants in a file of another name than OPA bundles have for it."""
+def warn_of_unread(directory: Path) -> list[Path]:
+    """Files that nobody looks at, such as grants of another name than OPA bundles have for them, or cases.yml."""
     found = files_of(directory, "*.json", "*.yaml", "*.yml")
-    return [path for path in found if path.name not in DATA_NAMES and not _CASES.search(path.name)]
+    unread = [path for path in found if path.name not in DATA_NAMES and not _CASES.search(path.name)]
+    for path in unread:
+        click.echo(f"sidecar: warning: {path} is not read: {_READ}", err=True)
+    return unread
 
 
 def require_sound(directory: Path) -> None:

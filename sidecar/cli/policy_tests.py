@@ -13,7 +13,7 @@ import orjson
 from sidecar.adapters.policy.files import read_policy
 from sidecar.adapters.policy.trial import Trial
 from sidecar.cli import FAILED
-from sidecar.cli.policy_check import require_sound
+from sidecar.cli.policy_check import require_sound, warn_of_unread
 from sidecar.cli.policy_opa import asked, directory_argument, files_of, opa, staged
 from sidecar.cli.show import data, output_option, table
 from sidecar.config.decision_cases import Case, Difference, read_cases
@@ -39,6 +39,7 @@ def test(directory: Path, verbose: bool, output: str) -> None:
       sidecar policy test policy -o json
     """
     require_sound(directory)
+    warn_of_unread(directory)
     cases = cases_of(directory)
     rego: list[dict[str, Any]] = []
     with staged(directory, tests=True) as paths:

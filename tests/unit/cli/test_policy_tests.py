@@ -29,6 +29,13 @@ def test_a_run_of_no_tests_is_no_pass(policy: Path, tests: str | None, verbose: 
     assert result.stderr.startswith(f"sidecar: no tests in {policy}: ")
 
 
+def test_cases_under_a_name_that_is_not_read_are_told_and_not_taken_for_passed(policy: Path) -> None:
+    (policy / "orders.cases.yml").write_text("cases: [{name: wrong, expect: allow}]")
+    result = policy_command("test", policy)
+    assert result.exit_code == 0
+    assert f"sidecar: warning: {policy}/orders.cases.yml is not read: " in result.stderr
+
+
 def test_only_our_tests_run_beside_the_shipped_rules(policy: Path) -> None:
     """What a tenant allows makes tests of the shipped rules fail, and they are not the tenant's."""
     (policy / "shipped_test.rego").write_text(
