@@ -1,5 +1,5 @@
 # When a grant holds. All of it is UTC, and each part is optional:
-#   weekdays  a list of "mon", "tue", "wed", "thu", "fri", "sat" and "sun"
+#   weekdays  a list of "mon", "tue", "wed", "thu", "fri", "sat" and "sun"; after midnight a night is the next day
 #   hours     ["09:00", "17:30"]: from the first time of day until before the second; ["22:00", "06:00"] is a night
 #   until     "2030-12-31T18:00Z": from that minute on it does not hold
 #
