@@ -224,14 +224,13 @@ class SealedFolder:
 
     def _existing(self, name: str) -> SealedFile:
         """The file of a credential that must be there and whole."""
-        check_identifier(name)
         try:
             opened = self._open(name)
             opened.opener.plain()
         except FileNotFoundError:
             raise _missing(name) from None
         except (SealBrokenError, UnknownKeyError) as error:
-            raise Misconfigured(f"the credential {name} does not open: {error}. Delete it and put it again") from None
+            raise Misconfigured(f"{self._path(name)} does not open: {error}. Delete it, and put it again") from None
         return opened.file
 
 

@@ -157,7 +157,7 @@ def test_a_damaged_file_stops_a_rotation_before_the_old_key_goes(store: SealedFo
     store.put("a", Secret("value-of-a"))
     store.put("b", Secret("value-of-b"))
     _file(store, "b").write_bytes(b"{}")
-    with pytest.raises(Misconfigured, match="credential b"):
+    with pytest.raises(Misconfigured, match=r"b\.sealed does not open"):
         store.rotate_master()
     assert len(master_key.load(key_file)) == 2
     store.delete("b")
@@ -270,3 +270,12 @@ def test_what_is_deleted_while_the_list_is_made_hides_no_other(
     store.delete("a")
     monkeypatch.setattr("sidecar.adapters.credentials.sealed.folder.sealed_files", lambda _: there)
     assert [entry.id for entry in store.list()] == ["github"]
+
+
+def test_a_file_that_stops_a_new_master_key_is_named(store: SealedFolder) -> None:
+    store.put("github", Secret("value-12345678"))
+    (store._directory / "Copy of github.sealed").write_bytes(_file(store).read_bytes())
+    with pytest.raises(Misconfigured, match=r"Copy of github\.sealed"):
+        store.rotate_master()
+    (store._directory / "Copy of github.sealed").unlink()
+    assert store.rotate_master()[1] == 1
