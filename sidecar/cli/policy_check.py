@@ -108,7 +108,7 @@ def _of_answers(directory: Path) -> list[Fault]:
     for path in files_of(directory, "*.rego"):
         if not path.name.endswith("_test.rego"):
             modules.append(asked("parse", "--format", "json", "--json-include", "locations,-comments", str(path))[1])
-    return list(answer_faults(modules))
+    return list(answer_faults([tree for tree in modules if tree]))  # none comes where it is too deep to be read
 
 
 def fault_of(reason: Reason, directory: Path) -> Fault:

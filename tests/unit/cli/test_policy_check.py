@@ -46,6 +46,11 @@ def test_an_annotation_with_a_schema_of_its_own_hides_no_misspelt_field(policy: 
     assert f"{policy}/custom.rego:6" in result.stdout
 
 
+def test_rules_that_are_too_deep_to_be_read_are_good_where_they_compile(policy: Path) -> None:
+    (policy / "custom.rego").write_text("package sidecar.custom\n\nx := " + "[" * 600 + "]" * 600 + "\n")
+    assert policy_command("check", policy).exit_code == 0
+
+
 def test_checking_a_policy_goes_to_no_address_that_it_names(policy: Path) -> None:
     annotated = '# METADATA\n# schemas:\n#   - input: {$ref: "http://127.0.0.1:9/schema"}\n'
     (policy / "custom.rego").write_text(f"package sidecar.custom\n\n{annotated}allow if input.tenant\n")

@@ -132,7 +132,7 @@ func bytesAt(text *C.char, size C.int64_t) []byte {
 func written(result any) *C.char {
 	text, err := json.Marshal(result)
 	if err != nil {
-		text = []byte(`{"faults":[{"code":"internal_error","message":"the result cannot be written"}]}`)
+		text = []byte(`{"faults":[{"file":"","line":0,"code":"internal_error","message":"the result cannot be written"}]}`)
 	}
 	return C.CString(string(text))
 }

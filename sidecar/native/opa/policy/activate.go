@@ -18,6 +18,7 @@ const (
 	testSuffix    = "_test.rego"
 	maxAskedBytes = 64 << 10
 	askedAtOnce   = 50 // rules
+	maxAskedDepth = 100
 )
 
 // Tested counts the tests that a bundle brought and that passed.
@@ -68,7 +69,8 @@ func (o *Opened) modules() (rules, tests map[string]*ast.Module, faults []Fault)
 
 // Asked gives the syntax trees of the rules that a sidecar asks for, with their places, as `opa parse` does: what they
 // answer is checked where the form of an answer is known. They come in parts, because Python reads each at one go and
-// nothing else goes on meanwhile; where there are too many, none come, and only what they answer is checked.
+// nothing else goes on meanwhile; where there are too many, or one is too deep to be written and read by recursion,
+// none come, and only what they answer is checked.
 func (o *Opened) Asked() (trees []*ast.Module) {
 	size := 0
 	for _, file := range o.bundled.Modules {
@@ -76,7 +78,7 @@ func (o *Opened) Asked() (trees []*ast.Module) {
 			continue
 		}
 		if name := file.Parsed.Package.Path.String(); name == "data.sidecar.custom" || name == "data.sidecar.authz" {
-			if size += len(file.Raw); size > maxAskedBytes {
+			if size += len(file.Raw); size > maxAskedBytes || deepest(file.Parsed) > maxAskedDepth {
 				return nil
 			}
 			for rules := range slices.Chunk(file.Parsed.Rules, askedAtOnce) {
@@ -85,6 +87,17 @@ func (o *Opened) Asked() (trees []*ast.Module) {
 		}
 	}
 	return trees
+}
+
+func deepest(module *ast.Module) (most int) {
+	depth := 0
+	into := func(any) bool {
+		depth++
+		most = max(most, depth)
+		return false
+	}
+	ast.NewBeforeAfterVisitor(into, func(any) { depth-- }).Walk(module)
+	return most
 }
 
 func schemaSet(text []byte) (*ast.SchemaSet, *Fault) {

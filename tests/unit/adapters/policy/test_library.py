@@ -247,6 +247,21 @@ def test_a_bundle_is_opened_by_handle_and_loaded_once() -> None:
     library().close_bundle(opened.handle)
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "x := " + "[" * 3000 + "]" * 3000,
+        "x := 1" + " + 1" * 3000,
+        "x := 0 if input.a" + " else := 1 if input.b" * 2000,
+    ],
+    ids=["arrays", "sums", "elses"],
+)
+def test_rules_that_are_too_deep_to_be_read_do_not_come_as_trees(rule: str) -> None:
+    opened = library().open_bundle(b"{}", packed({"a.rego": f"package sidecar.custom\n\n{rule}\n".encode()}))
+    assert library().asked_of_bundle(opened.handle) == []
+    library().close_bundle(opened.handle)
+
+
 def test_the_rules_that_are_asked_for_come_as_trees_with_their_places() -> None:
     rules = {
         "a.rego": "sidecar.custom",
