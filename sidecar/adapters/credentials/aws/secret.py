@@ -213,7 +213,11 @@ def paged(ask: Callable[..., Any], asked: Mapping[str, Any], member: str) -> Ite
 
 
 def read_state(described: Mapping[str, Any]) -> State:
-    """An answer of DescribeSecret."""
+    """An answer of DescribeSecret. Raises ``StoreFailure("store_failing")`` for one that describes nothing: where
+    anything else answered for AWS, an end that was said would be none.
+    """
+    if "Name" not in described:
+        raise StoreFailure("store_failing")
     stages: Mapping[str, list[str]] = described.get("VersionIdsToStages") or {}
     by_stage = {stage: version for version, names in stages.items() for stage in names}
     tags = {str(tag["Key"]): str(tag["Value"]) for tag in described.get("Tags") or ()}

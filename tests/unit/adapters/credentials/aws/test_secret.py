@@ -13,6 +13,7 @@ from sidecar.model.secret import Secret
 
 WHEN = datetime(2027, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
 DESCRIBED = {
+    "Name": "acme/crm",
     "CreatedDate": WHEN,
     "VersionIdsToStages": {"a": ["AWSPREVIOUS"], "b": ["AWSCURRENT", "mine"], "c": []},
     "Tags": [
@@ -27,7 +28,7 @@ def test_a_description_says_stages_terms_and_whether_it_leaves() -> None:
     assert (state.current, state.previous, state.leaving) == ("b", "a", False)
     assert state.created == "2027-01-01T00:00:00Z"
     assert read_state({**DESCRIBED, "DeletedDate": datetime.now(UTC)}).leaving
-    empty = read_state({})
+    empty = read_state({"Name": "acme/crm"})
     assert (empty.current, empty.previous, empty.created, empty.entries) == (None, None, None, {})
 
 

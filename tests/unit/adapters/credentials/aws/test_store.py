@@ -51,7 +51,9 @@ def answers() -> dict[str, bytes]:
     value = {"Name": "acme/crm", "VersionId": VERSION, "SecretString": '{"token": "value-12345678"}'}
     return {
         "GetSecretValue": said(value),
-        "DescribeSecret": said({"VersionIdsToStages": {VERSION: ["AWSCURRENT"]}, "Tags": [terms]}),
+        "DescribeSecret": said(
+            {"Name": "acme/crm", "VersionIdsToStages": {VERSION: ["AWSCURRENT"]}, "Tags": [terms]}
+        ),
     }
 
 
@@ -78,4 +80,17 @@ def test_an_answer_that_stops_anywhere_is_an_outage_and_ends_no_terms(
         with pytest.raises(StoreFailure) as failure:
             store.fetch(reference)
         assert failure.value.is_outage, at
+    store.close()
+
+
+@pytest.mark.parametrize("document", [{}, {"message": "try again"}, {"Name": None}])
+def test_an_answer_that_describes_nothing_takes_no_end_away(
+    tmp_path: Path, cloud: tuple[AwsSection, dict[str, bytes]], document: dict[str, object]
+) -> None:
+    section, given = cloud
+    store = SecretsManager(section, "acme", tmp_path)
+    given["DescribeSecret"] = said(document)
+    with pytest.raises(StoreFailure) as failure:
+        store.fetch(Reference("aws", "acme/crm", "token"))
+    assert failure.value.code == "store_failing"
     store.close()
