@@ -462,7 +462,9 @@ async def test_a_value_that_has_ended_is_not_used_where_the_store_is_down(static
     assert await static.reason() == "store_unreachable"
 
 
-async def test_a_fetch_does_not_have_everything_that_is_held_looked_at(static: Stage) -> None:
+async def test_a_fetch_does_not_have_everything_that_is_held_looked_at(
+    static: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks = 0
     tend = static.source.tend
 
@@ -471,7 +473,7 @@ async def test_a_fetch_does_not_have_everything_that_is_held_looked_at(static: S
         looks += 1
         return await tend()
 
-    static.source.tend = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(static.source, "tend", counted)
     for number in range(50):
         await static.version(Reference("vault", f"secret/acme/{number}", "token"))
     assert 1 <= looks <= 3
