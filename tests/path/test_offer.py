@@ -33,7 +33,7 @@ async def test_an_offer_is_what_policy_allows_and_one_record() -> None:
     assert stage.caller.calls == []
 
 
-@pytest.mark.parametrize("obligations", [{"require_approval": True}, {"max_rows": 1}, {"mask": ["x"]}])
+@pytest.mark.parametrize("obligations", [{"require_approval": True}, {"max_rows": 1}])
 async def test_what_a_call_could_not_keep_is_not_offered(obligations: dict[str, Any]) -> None:
     stage = set_stage(rule=offering(**obligations))
     offered, outcome = await offer(stage.parts, stage.call(plane="knowledge"))
@@ -49,6 +49,7 @@ async def test_what_a_call_could_not_keep_is_not_offered(obligations: dict[str, 
         ("alice", "knowledge", None, "policy_unavailable"),
         ("alice", "knowledge", lambda _: b"{}", "policy_unavailable"),
         ("alice", "knowledge", lambda _: None, "policy_unavailable"),
+        ("alice", "knowledge", offering(mask=["x"]), "policy_unavailable"),  # no JSON Pointer
     ],
 )
 async def test_an_offer_that_fails_offers_nothing_and_is_recorded(

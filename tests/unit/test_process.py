@@ -70,6 +70,11 @@ class Home:
     def process(self) -> Process:
         return Process(self.read(), self.read, self.lines)
 
+    async def started(self) -> Process:
+        process = self.process()
+        await process.start()
+        return process
+
     def events(self, name: str) -> list[dict[str, Any]]:
         """What was logged under this name."""
         lines = [
@@ -103,8 +108,7 @@ async def home(tmp_path: Path) -> AsyncIterator[Home]:
 
 @pytest.fixture
 async def process(home: Home) -> AsyncIterator[Process]:
-    started = home.process()
-    await started.start()
+    started = await home.started()
     yield started
     await started.drain()
 
@@ -113,8 +117,7 @@ async def process(home: Home) -> AsyncIterator[Process]:
 async def watching(home: Home, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Process]:
     """A process that looks at its files all the time."""
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.02)
-    started = home.process()
-    await started.start()
+    started = await home.started()
     yield started
     await started.drain()
 
@@ -185,8 +188,7 @@ async def test_a_started_process_is_ready_and_governs(process: Process, home: Ho
 
 
 async def test_a_drain_closes_every_door_and_the_evidence_holds(home: Home) -> None:
-    started = home.process()
-    await started.start()
+    started = await home.started()
     assert await call(started) == (200, None)
     await started.drain()
     assert not [name for name, port in started.ports.items() if accepts(port)]
@@ -211,8 +213,7 @@ async def test_inv_7_a_drain_that_cuts_a_call_records_what_became_of_it(
 
     async with upstream(silent) as far:
         home = Home(tmp_path, far.port, [])
-        started = home.process()
-        await started.start()
+        started = await home.started()
         _, caller = await asyncio.open_connection("127.0.0.1", started.ports["access"])
         caller.write(
             b"POST /v1/connectors/up/operations/read HTTP/1.1\r\nHost: door\r\nAuthorization: Bearer %b\r\n"
@@ -235,8 +236,7 @@ async def test_inv_7_a_drain_that_cuts_a_call_records_what_became_of_it(
 async def test_a_part_that_does_not_end_well_leaves_the_evidence_closed(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = home.process()
-    await started.start()
+    started = await home.started()
     assert await call(started) == (200, None)
     monkeypatch.setattr(started._built.registry, "close", fails)
     await started.drain()
@@ -251,8 +251,7 @@ async def test_the_circuit_of_a_connector_that_was_taken_out_is_told_no_more(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "COUNT_SECONDS", 0.01)
-    started = home.process()
-    await started.start()
+    started = await home.started()
     assert await call(started) == (200, None)
     circuit = {"connector": "up", "state": "closed"}
     metrics = started._built.metrics.registry
@@ -268,8 +267,7 @@ async def test_refusals_that_were_only_counted_are_recorded_at_the_end_whichever
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "COUNT_SECONDS", NEVER)
-    started = home.process()
-    await started.start()
+    started = await home.started()
     built, door = started._built, started._admin.door
     origin, closed = built.evidence.origin, door.close
     built.parts.flood.counted["10.0.0.1", "unauthenticated"] += 3
@@ -287,8 +285,7 @@ async def test_refusals_that_were_only_counted_are_recorded_at_the_end_whichever
 
 async def test_a_folder_is_served_again_after_the_end(home: Home) -> None:
     for expected in (2, 4):
-        started = home.process()
-        await started.start()
+        started = await home.started()
         assert await call(started) == (200, None)
         assert started.status()["evidence"]["records"] == expected
         await started.drain()
@@ -328,8 +325,7 @@ async def test_a_bad_policy_starts_and_denies_all_until_it_is_right(
 ) -> None:
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.02)
     home.policy("custom.rego", "no rego")
-    started = home.process()
-    await started.start()
+    started = await home.started()
     assert await probe(started) == (503, ["policy"])
     assert await call(started) == (403, "policy_unavailable")
     assert not home.requests
@@ -488,8 +484,7 @@ async def test_counting_goes_on_after_a_failure(home: Home, monkeypatch: pytest.
             fails()
 
     monkeypatch.setattr(module, "record_counted", counts)
-    started = home.process()
-    await started.start()
+    started = await home.started()
     await until(lambda: len(counted) > 3)
     await started.drain()
     home.lines.close()
@@ -499,6 +494,5 @@ async def test_counting_goes_on_after_a_failure(home: Home, monkeypatch: pytest.
 async def test_a_ready_file_that_cannot_be_written_ends_the_run_in_order(home: Home) -> None:
     with pytest.raises(Misconfigured, match="--ready-file"):
         await run(home.read(), home.read, home.lines, home.folder / "nothing" / "ready")
-    again = home.process()
-    await again.start()
+    again = await home.started()
     await again.drain()

@@ -115,7 +115,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as raised:
         load(tmp_path / "none.yaml", {}, {})
     told = raised.value.reasons[0].message
-    assert told == "none.yaml: the file cannot be read: No such file or directory; -c names another"
+    hint = "-c names another, `sidecar init` writes one"
+    assert told == f"none.yaml: the file cannot be read: No such file or directory; {hint}"
     with pytest.raises(Misconfigured):
         load(tmp_path, {}, {})
 
