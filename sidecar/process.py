@@ -26,7 +26,7 @@ from sidecar.errors import Misconfigured, SidecarError
 from sidecar.listeners.access import AccessDoor
 from sidecar.listeners.listening import cannot_listen, check_parser
 from sidecar.listeners.metrics import MetricsDoor, serve_metrics
-from sidecar.pipeline.handle import record_counted
+from sidecar.pipeline.reception import record_counted
 from sidecar.rules.addresses import own_addresses
 from sidecar.rules.catalogue import Catalogue, compile_catalogue
 from sidecar.rules.registered import Combined

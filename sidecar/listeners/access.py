@@ -16,8 +16,9 @@ from sidecar.listeners.routes import AGENT, Route, Routes
 from sidecar.model.call import Call, Outcome
 from sidecar.model.evidence import Leaf
 from sidecar.model.secret import Secret
-from sidecar.pipeline.handle import handle, offer, recognise, turn_away
+from sidecar.pipeline.handle import handle
 from sidecar.pipeline.parts import Parts
+from sidecar.pipeline.reception import offer, recognise, turn_away
 from sidecar.pipeline.record import agents_view
 from sidecar.pipeline.select import EXECUTE
 from sidecar.rules.documents import parse_json

@@ -33,8 +33,8 @@ from sidecar.model.principal import Principal
 from sidecar.model.registry import KEY, PRINCIPAL
 from sidecar.operations.registered import ANY_VERSION
 from sidecar.operations.tenant.connectors import TESTER_ID
-from sidecar.pipeline.handle import turn_away
 from sidecar.pipeline.parts import Parts
+from sidecar.pipeline.reception import turn_away
 from sidecar.pipeline.refusal import TYPE_PREFIX, problem
 from sidecar.rules.catalogue import per_second
 from sidecar.rules.documents import parse_json

@@ -14,19 +14,17 @@
     12 interpret    give the raw answer its meaning, and mask it pipeline.answer
     13 OUTCOME      durable before the answer is released        pipeline.record
 
-Every surface enters here, and only here are ports awaited. Whatever raises becomes a refusal that is recorded itself;
-what cannot be recorded is answered ``evidence_unavailable`` and nothing else.
+Every call of every surface enters here. What is answered without a call, because nothing leaves for it, is in
+``pipeline.reception``; nowhere else in the pipeline are ports awaited. Whatever raises becomes a refusal that is
+recorded itself; what cannot be recorded is answered ``evidence_unavailable`` and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine
 from random import random
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from sidecar.errors import Refused, SidecarError, Unavailable, UpstreamFailure
 from sidecar.model.call import Call, Outcome
@@ -44,10 +42,10 @@ from sidecar.pipeline.identify import identify, isolate, still
 from sidecar.pipeline.inject import Injected, check_binding, inject
 from sidecar.pipeline.meter import Meter
 from sidecar.pipeline.parts import Parts
-from sidecar.pipeline.record import Trail, body_record, counted_leaf
+from sidecar.pipeline.record import Trail, body_record
 from sidecar.pipeline.refusal import problem
 from sidecar.pipeline.relay import close, relay
-from sidecar.pipeline.select import Target, find_plane, select, validate
+from sidecar.pipeline.select import Target, select, validate
 from sidecar.pipeline.traffic import take_place
 from sidecar.ports import CredentialSource, Refreshing
 from sidecar.rules.addresses import check_addresses
@@ -63,39 +61,26 @@ NOTHING_SECRET = Scrubber(())
 SCRUBBED_AT_ONCE = 1 << 14  # bytes; a hostile body of this size takes some milliseconds
 INTERPRETED_AT_ONCE = 1 << 15  # the same
 
-# Refused before a head could be read, so no key could be seen either.
-UNREADABLE = frozenset(
-    {"malformed", "headers_too_large", "unsupported_version", "request_timeout", "rate_limited"}
-    | {"host_forbidden", "origin_forbidden"}
-)
-
-
-class Offered(NamedTuple):
-    """One operation a principal may call, and by which action."""
-
-    action: str
-    operation: Operation
-
 
 async def handle(parts: Parts, call: Call) -> Outcome:
     """Govern one call from its first step to its answer. Raises only what stops the process itself."""
     trail = Trail(call, parts.catalogue.tenant, parts.clock.monotonic())
-    return await _settle(parts, trail, _govern(parts, parts.catalogue, trail))
+    return await settle(parts, trail, _govern(parts, parts.catalogue, trail))
 
 
-async def _settle(parts: Parts, trail: Trail, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+async def settle(parts: Parts, trail: Trail, work: Coroutine[Any, Any, Outcome]) -> Outcome:
     """The outcome of ``work``; whatever it raises becomes a recorded refusal, whatever it held is given back."""
     parts.in_flight += 1
     try:
         return await work
     except SidecarError as error:
-        return await _refuse(parts, trail, error)
+        return await refuse(parts, trail, error)
     except Exception as error:
-        return await _refuse(parts, trail, _failed(parts, trail, error))
+        return await refuse(parts, trail, _failed(parts, trail, error))
     except BaseException:
         # Stopped in the middle of a call: the intent must not stay without an outcome, nor get a second one.
         if not trail.closing:
-            await _refuse(parts, trail, Unavailable("cancelled", "The sidecar stopped before the call ended."))
+            await refuse(parts, trail, Unavailable("cancelled", "The sidecar stopped before the call ended."))
         raise
     finally:
         parts.in_flight -= 1
@@ -108,7 +93,7 @@ async def _settle(parts: Parts, trail: Trail, work: Coroutine[Any, Any, Outcome]
 async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     call, clock, switches = trail.call, parts.clock, parts.switches
     # 1, 2
-    principal = await _admit(parts, trail)
+    principal = await admit(parts, trail)
     # 3
     target = trail.target = select(call, catalogue)
     connector, operation = target.connector, target.operation
@@ -161,32 +146,12 @@ async def _govern(parts: Parts, catalogue: Catalogue, trail: Trail) -> Outcome:
     kept = body_record(request.body, raw) if permit.obligations.record_bodies else None
     trail.closing = True
     receipt = await parts.evidence.append(trail.outcome_leaf(), kept)
-    _tell(parts, trail, "allowed", receipt.id)
+    tell(parts, trail, "allowed", receipt.id)
     return Outcome(call_id=call.id, status=inbound.status, headers=tuple(headers), body=body, evidence_id=receipt.id)
 
 
-async def recognise(parts: Parts, call: Call) -> Principal:
-    """Who asks, for routes that only read what is theirs: steps 1 and 2 and the caller's rate. Raises ``Refused``."""
-    return await _admit(parts, Trail(call, parts.catalogue.tenant, parts.clock.monotonic()))
-
-
-async def turn_away(parts: Parts, call: Call, error: SidecarError, admitted: Principal | None = None) -> Outcome:
-    """Refuse what never became a call: bad framing, bad JSON, no such route. ``admitted`` is who was let in already.
-
-    A caller who is not known learns only that: 401 and 403 go before what is wrong with the request itself.
-    """
-    trail = Trail(call, parts.catalogue.tenant, parts.clock.monotonic())
-    trail.principal = admitted
-    try:
-        if admitted is None and (call.token is not None or error.code not in UNREADABLE):
-            trail.principal = identify(call, parts.catalogue, parts.clock.now())
-            isolate(trail.principal, parts.catalogue)
-    except Refused as stranger:
-        error = stranger
-    return await _refuse(parts, trail, error)
-
-
-async def _admit(parts: Parts, trail: Trail) -> Principal:
+async def admit(parts: Parts, trail: Trail) -> Principal:
+    """Steps 1 and 2, kill switches and the caller's rate. Raises ``Refused`` and ``Unavailable``."""
     principal = identify(trail.call, parts.catalogue, parts.clock.now())
     trail.principal = principal
     parts.uses.note(principal.key, parts.clock.now())
@@ -405,7 +370,7 @@ async def _stream(
 async def _end_stream(parts: Parts, trail: Trail, ending: SidecarError | None) -> str:
     leaf = trail.outcome_leaf() if ending is None else trail.refusal_leaf(ending)
     receipt = await parts.evidence.append(leaf)
-    _tell(parts, trail, ending.code if ending else "allowed", receipt.id)
+    tell(parts, trail, ending.code if ending else "allowed", receipt.id)
     return receipt.id
 
 
@@ -415,7 +380,7 @@ def _failed(parts: Parts, trail: Trail, error: Exception) -> Unavailable:
     return Unavailable("internal_error", "The sidecar failed while handling the call.")
 
 
-async def _refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
+async def refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
     """Record a refusal and give its answer."""
     if error.code == "credential_misused":
         parts.observer.observe("credential_alarm", trail.alarm(error))
@@ -434,7 +399,7 @@ async def _refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
         except Exception as failure:
             _failed(parts, trail, failure)
             error = Unavailable("evidence_unavailable", "The refusal could not be recorded.")
-    _tell(parts, trail, error.code, evidence_id)
+    tell(parts, trail, error.code, evidence_id)
     shown = problem(error, evidence_id, trail.revision)
     return Outcome(
         call_id=trail.call.id,
@@ -445,51 +410,6 @@ async def _refuse(parts: Parts, trail: Trail, error: SidecarError) -> Outcome:
     )
 
 
-async def offer(parts: Parts, call: Call) -> tuple[list[Offered], Outcome]:
-    """What the principal may call on ``call.plane``, after policy, asked with null parameters; one record.
-
-    Nothing leaves the sidecar, so there is no intent. Returns what is allowed, and the answer to build on (or
-    the refusal).
-    """
-    trail = Trail(call, parts.catalogue.tenant, parts.clock.monotonic())
-    allowed: list[Offered] = []
-    outcome = await _settle(parts, trail, _ask(parts, parts.catalogue, trail, allowed))
-    return (allowed if outcome.problem is None else []), outcome
-
-
-async def _ask(parts: Parts, catalogue: Catalogue, trail: Trail, allowed: list[Offered]) -> Outcome:
-    call = trail.call
-    principal = await _admit(parts, trail)
-    plane = find_plane(call.plane or "", catalogue)
-    connector = catalogue.connectors[plane.connector]
-    parts.switches.check(principal, connector.id)
-    asked = [
-        (msgspec.structs.replace(call, action=action), Target(plane, connector, connector.operations[name]))
-        for action, names in plane.actions.items()
-        for name in names
-    ]
-    now, switches = parts.clock.now(), parts.switches.names
-    verdicts = await parts.engine.evaluate_all(
-        [document(facts(one, principal, target, None, None, now, switches=switches)) for one, target in asked]
-    )
-    for (one, target), verdict in zip(asked, verdicts, strict=True):
-        trail.revision = verdict.revision
-        decision = decide.read(verdict)
-        with suppress(SidecarError):  # denied, or obliged to what a call could not keep
-            decide.permit(decision, verdict, call.id, target)
-            allowed.append(Offered(one.action, target.operation))
-    trail.closing = True
-    receipt = await parts.evidence.append(trail.outcome_leaf())
-    _tell(parts, trail, "allowed", receipt.id)
-    return Outcome(call_id=call.id, status=200, evidence_id=receipt.id)
-
-
-async def record_counted(parts: Parts, new_id: Callable[[], str]) -> None:
-    """Once a second: one record for all refusals of a peer that were only counted."""
-    for (peer, code), count in tuple(parts.flood.counted.items()):
-        await parts.evidence.append(counted_leaf(parts.catalogue.tenant, new_id(), peer, code, count))
-        parts.flood.recorded((peer, code), count)
-
-
-def _tell(parts: Parts, trail: Trail, code: str, evidence_id: str | None) -> None:
+def tell(parts: Parts, trail: Trail, code: str, evidence_id: str | None) -> None:
+    """The canonical event of a call that has ended, for the observer."""
     parts.observer.observe("call", trail.event(code, evidence_id))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sidecar.errors import Refused
 from sidecar.listeners.access import AccessDoor
 from sidecar.model.exchange import Inbound, Outbound
-from sidecar.pipeline.handle import offer, recognise, turn_away
+from sidecar.pipeline.reception import offer, recognise, turn_away
 from tests.fakes.answers import answered
 from tests.fakes.parts import CONFIG, Stage, allowing, code, key_of, set_stage
 from tests.fakes.requests import asking

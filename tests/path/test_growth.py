@@ -30,7 +30,7 @@ from sidecar.model.decision import Permit, Reads, Verdict
 from sidecar.model.exchange import Destination, Inbound, Outbound
 from sidecar.model.secret import Secret
 from sidecar.pipeline.decisions import DecisionCache
-from sidecar.pipeline.handle import record_counted
+from sidecar.pipeline.reception import record_counted
 from sidecar.wire.message import Reply, Request
 from tests.evidence import RealClock, open_log
 from tests.fakes.parts import ADDRESS, CONFIG, REVISION, SECRET, decision, key_of, set_stage

@@ -24,7 +24,8 @@ from sidecar.errors import Refused, UpstreamFailure
 from sidecar.model.credential import Credential, Reference
 from sidecar.model.evidence import Leaf
 from sidecar.model.registry import SWITCH, Row
-from sidecar.pipeline.handle import handle, offer
+from sidecar.pipeline.handle import handle
+from sidecar.pipeline.reception import offer
 from tests.evidence import open_log
 from tests.fakes.answers import Pieces, answered
 from tests.fakes.caller import Step

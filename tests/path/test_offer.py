@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.pipeline.handle import offer
+from sidecar.pipeline.reception import offer
 from tests.fakes.parts import allowing, code, decision, set_stage
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sidecar.errors import Refused, Unavailable, UpstreamFailure
 from sidecar.model.registry import SWITCH, Row
-from sidecar.pipeline.handle import offer, recognise
+from sidecar.pipeline.reception import offer, recognise
 from sidecar.pipeline.switches import Switches
 from sidecar.rules.catalogue import Standing
 from tests.fakes.answers import answered

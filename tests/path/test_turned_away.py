@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.errors import Refused, Unavailable
 from sidecar.pipeline.flood import SINGLY
-from sidecar.pipeline.handle import record_counted, turn_away
+from sidecar.pipeline.reception import record_counted, turn_away
 from tests.fakes.parts import code, denying, set_stage
 
 # Callers who are not known

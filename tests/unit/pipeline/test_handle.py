@@ -1,4 +1,4 @@
-"""The one path, call by call. Retries, floods, offers and streams are in ``tests/path``."""
+"""The one path, call by call. Retries, floods and streams are in ``tests/path``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from sidecar.adapters.evidence.frames import DOCUMENT_LIMIT
-from sidecar.errors import Refused, UpstreamFailure
-from sidecar.pipeline.handle import handle, recognise
+from sidecar.errors import UpstreamFailure
+from sidecar.pipeline.handle import handle
 from sidecar.pipeline.record import MOST_RECORDED
 from tests.fakes.answers import JSON_TYPE, answered
 from tests.fakes.parts import SECRET, allowing, changed, code, decision, denying, in_flight, raising, set_stage
@@ -345,22 +345,6 @@ async def test_a_credential_is_not_sent_where_it_is_not_bound() -> None:
     assert (refused.credential.ref, refused.credential.version) == ("encrypted://crm", None)
     assert stage.credentials.resolved == []
     assert stage.caller.calls == []
-
-
-# Recognising, for routes that only read
-
-
-async def test_recognise() -> None:
-    stage = set_stage()
-    assert (await recognise(stage.parts, stage.call("bob"))).id == "bob"
-    for name, expected in ((None, "unauthenticated"), ("stranger", "tenant_mismatch")):
-        with pytest.raises(Refused) as refused:
-            await recognise(stage.parts, stage.call(name))
-        assert refused.value.code == expected
-    stage.counter.waits["principal:bob"] = 1.0
-    with pytest.raises(Refused) as refused:
-        await recognise(stage.parts, stage.call("bob"))
-    assert refused.value.code == "rate_limited"
 
 
 async def test_a_principal_proven_by_the_operating_system_goes_the_same_path() -> None:
