@@ -206,7 +206,7 @@ def _merge(into: dict[str, Any], more: dict[str, Any], path: tuple[str, ...]) ->
 def _json(content: bytes) -> Any:
     text = content.decode()
     orjson.loads(content)  # the stricter one: no lone surrogates, no number beyond a float's range, a bounded depth
-    value = json.loads(text, object_pairs_hook=_unique)  # the one that knows duplicates and keeps every digit
+    value = json.loads(text, object_pairs_hook=unique)  # the one that knows duplicates and keeps every digit
     _bound(value, 0)
     return value
 
@@ -215,7 +215,8 @@ def _yaml(content: bytes) -> Any:
     return parse(content).value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object that members make. Raises ``ValueError`` for a name that comes twice: readers differ on it."""
     value = dict(pairs)
     if len(value) != len(pairs):
         names = [key for key, _ in pairs]

@@ -22,6 +22,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from sidecar.adapters.policy.files import unique
+
 LONGEST_REVISION: Final = 256  # characters; it stands in every record
 _PLAIN: Final = re.compile(r"[!-~]+")  # visible ASCII
 _Moment = Annotated[datetime, Meta(tz=True)]
@@ -93,17 +95,11 @@ def decided(body: bytes) -> tuple[str, bytes | None]:
     """The revision, and the bytes of the result (None: undefined). Raises ``Unusable``."""
     try:
         answer = _read_decided(body)
-        json.loads(body, object_pairs_hook=_once)
+        json.loads(body, object_pairs_hook=unique)
     except (*_UNREADABLE, ValueError):
         raise Unusable("its answer is not of the shape that OPA's is") from None
     revision = revision_of(answer.provenance)
     return revision, None if answer.result is UNSET else bytes(answer.result)
-
-
-def _once(pairs: list[tuple[str, object]]) -> None:
-    """Of a name that comes twice one reader takes the first value, another the last: an answer has each name once."""
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("a name comes twice")
 
 
 def revision_of(provenance: _Provenance) -> str:
