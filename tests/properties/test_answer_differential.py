@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from sidecar.wire.answer_gate import BadAnswer
 from sidecar.wire.reader import AnswerReader
-from tests.properties.test_wire_differential import BODIES, NASTY, VALUES, chunked_bodies
+from tests.properties.test_wire_differential import BODIES, VALUES, chunked_bodies, spoiled
 
 
 class Reading(NamedTuple):
@@ -182,12 +182,7 @@ def answers(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    data = draw(answers())
-    for _ in range(draw(st.integers(1, 3))):
-        position = draw(st.integers(0, max(0, len(data) - 1)))
-        removed = draw(st.integers(0, 2))
-        data = data[:position] + draw(st.one_of(st.just(b""), NASTY)) + data[position + removed :]
-    return data
+    return spoiled(draw, draw(answers()), 1)
 
 
 OFTEN = settings(max_examples=max(300, settings().max_examples), deadline=None)

@@ -171,14 +171,18 @@ NASTY = st.sampled_from(
 )  # fmt: skip
 
 
-@st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    data = b"".join(draw(st.lists(messages(), min_size=1, max_size=3)))
-    for _ in range(draw(st.integers(0, 3))):
+def spoiled(draw: st.DrawFn, data: bytes, least: int) -> bytes:
+    """``data`` after ``least`` to three changes: a few bytes cut out, others put in."""
+    for _ in range(draw(st.integers(least, 3))):
         position = draw(st.integers(0, max(0, len(data) - 1)))
         removed = draw(st.integers(0, 2))
         data = data[:position] + draw(st.one_of(st.just(b""), NASTY)) + data[position + removed :]
     return data
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    return spoiled(draw, b"".join(draw(st.lists(messages(), min_size=1, max_size=3))), 0)
 
 
 OFTEN = settings(max_examples=max(300, settings().max_examples), deadline=None)
